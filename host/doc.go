@@ -1,0 +1,13 @@
+// Package host is Pare's side of the server: Ollama's own server, unchanged,
+// with the routes of /api/prune beside it.
+//
+//	server.go    what runs inside `pare serve`, and how it starts and ends
+//	store.go     models by name; registering a result
+//	lend.go      the services a plugin gets: Model, Trace, Register
+//	children.go  the plugin process: started when needed, again after a crash
+//	job.go       one job and those who follow it; jobs.go all of them
+//	routes.go    HTTP; guard.go who may call; stream.go NDJSON
+//
+// It knows models, traces and jobs, and nothing of how layers are chosen or
+// removed: that is the plugin's.
+package host

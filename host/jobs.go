@@ -1,0 +1,418 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"pare/host/client"
+	"pare/plugin"
+)
+
+// jobs are all jobs, running or kept: each has a folder below folder.
+type jobs struct {
+	folder   string // <models>/pare
+	children *children
+	lend     func(folder string) *lent
+	log      *slog.Logger
+
+	mu      sync.Mutex
+	running map[string]*job
+	models  map[string]chan struct{} // digest -> holds one token while a job works on the model
+	wg      sync.WaitGroup
+	closed  bool
+}
+
+func newJobs(folder string, c *children, lend func(string) *lent, log *slog.Logger) (*jobs, error) {
+	js := &jobs{
+		folder: folder, children: c, lend: lend, log: log,
+		running: map[string]*job{}, models: map[string]chan struct{}{},
+	}
+	for _, d := range []string{js.jobsFolder(), js.profilesFolder()} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return nil, fmt.Errorf("make Pare's folder beside the models: %w", err)
+		}
+	}
+	return js, js.interrupted()
+}
+
+func (js *jobs) jobsFolder() string     { return filepath.Join(js.folder, "jobs") }
+func (js *jobs) profilesFolder() string { return filepath.Join(js.folder, "profiles") }
+
+// interrupted marks the jobs that were running when the last server ended.
+func (js *jobs) interrupted() error {
+	for _, r := range js.kept() {
+		if r.State != client.Running {
+			continue
+		}
+		r.State, r.Error = client.Stopped, "the server ended while this job ran; ask for it again to go on"
+		if err := r.save(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// kept reads the records of all jobs, newest first.
+func (js *jobs) kept() []*record {
+	entries, err := os.ReadDir(js.jobsFolder())
+	if err != nil {
+		js.log.Warn("cannot list jobs", "error", err)
+	}
+	var out []*record
+	for _, e := range entries {
+		r, err := loadRecord(filepath.Join(js.jobsFolder(), e.Name()))
+		if err != nil {
+			js.log.Warn("skipping a job that cannot be read", "job", e.Name(), "error", err)
+			continue
+		}
+		out = append(out, r)
+	}
+	slices.SortStableFunc(out, func(a, b *record) int { return strings.Compare(b.Created, a.Created) })
+	return out
+}
+
+// list is what GET /api/prune/jobs answers.
+func (js *jobs) list() []client.Job {
+	out := []client.Job{}
+	for _, r := range js.kept() {
+		j := r.Job
+		if running := js.find(j.ID); running != nil {
+			j.Last = running.latest()
+		}
+		out = append(out, j)
+	}
+	return out
+}
+
+func (js *jobs) find(id string) *job {
+	js.mu.Lock()
+	defer js.mu.Unlock()
+	return js.running[id]
+}
+
+// prune starts, joins or resumes the job that r asks for. The job returned is
+// attached.
+func (js *jobs) prune(r client.PruneRequest) (*job, error) {
+	selection, err := r.Selection()
+	if err != nil {
+		return nil, err
+	}
+	s, err := lookUp("model", r.Model)
+	if err != nil {
+		return nil, err
+	}
+	rec := &record{Selection: selection, DryRun: r.DryRun, Force: r.Force, Digest: s.gguf.Digest}
+	rec.Model, rec.What = s.name.DisplayShortest(), what(r)
+	if !r.DryRun {
+		name, err := parseName("name", r.Name)
+		if err != nil {
+			return nil, err
+		}
+		rec.Name = name.DisplayShortest()
+	}
+	return js.start(rec, r.Corpus, func(before *record) error {
+		if r.DryRun || before.made() {
+			return nil
+		}
+		_, err := nameFree(rec.Name, s.name, r.Force)
+		return err
+	})
+}
+
+// what says in a word how much a request removes.
+func what(r client.PruneRequest) string {
+	switch {
+	case r.Drop != nil:
+		return fmt.Sprintf("%.4g%%", *r.Drop*100)
+	case r.Layers != nil:
+		return fmt.Sprintf("%d layers", *r.Layers)
+	}
+	return r.Range
+}
+
+// made reports whether the record's job, cut short, had registered its model
+// already, so that the name it finds taken is its own.
+func (r *record) made() bool {
+	if r == nil || r.Result == "" || r.State == client.Done {
+		return false
+	}
+	s, err := lookUp("name", r.Name)
+	return err == nil && s.gguf.Digest == r.Result
+}
+
+// profile starts, joins or resumes the job that measures a model.
+func (js *jobs) profile(r client.ProfileRequest) (*job, error) {
+	s, err := lookUp("model", r.Model)
+	if err != nil {
+		return nil, err
+	}
+	rec := &record{Add: r.Add, Digest: s.gguf.Digest}
+	rec.Model, rec.What = s.name.DisplayShortest(), "profile"
+	return js.start(rec, r.Corpus, func(*record) error { return nil })
+}
+
+// start runs the job of a record, or joins it if it runs. allowed is asked
+// before anything is written, with the record of an earlier try, if any.
+func (js *jobs) start(rec *record, corpus *client.Corpus, allowed func(before *record) error) (*job, error) {
+	text, digest, err := corpusText(corpus)
+	if err != nil {
+		return nil, err
+	}
+	if err := rec.identify(digest); err != nil {
+		return nil, err
+	}
+	rec.folder = filepath.Join(js.jobsFolder(), rec.ID)
+
+	js.mu.Lock()
+	defer js.mu.Unlock()
+	if js.closed {
+		return nil, plugin.Errorf(plugin.Unavailable, "the server is stopping")
+	}
+	if j := js.running[rec.ID]; j != nil {
+		j.attach()
+		return j, nil
+	}
+	if err := js.sameName(rec); err != nil {
+		return nil, err
+	}
+	before, err := loadRecord(rec.folder)
+	if err == nil {
+		rec.Result = before.Result
+	}
+	if err := allowed(before); err != nil {
+		return nil, err
+	}
+	if err := js.prepare(rec, corpus, text); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	j := newJob(rec.ID, cancel)
+	j.attach()
+	js.running[rec.ID] = j
+	js.wg.Go(func() { js.run(ctx, j, rec) })
+	return j, nil
+}
+
+// sameName refuses a second job that would make the same model; js.mu is held.
+func (js *jobs) sameName(rec *record) error {
+	for id := range js.running {
+		other, err := loadRecord(filepath.Join(js.jobsFolder(), id))
+		if err == nil && rec.Name != "" && strings.EqualFold(other.Name, rec.Name) {
+			return plugin.Errorf(plugin.Exists, "job %s is making a model called %q already; wait for it, cancel it, or choose another name", id, rec.Name)
+		}
+	}
+	return nil
+}
+
+// prepare makes the job's folder with all that a resume needs.
+func (js *jobs) prepare(rec *record, corpus *client.Corpus, text []byte) error {
+	if err := os.MkdirAll(rec.folder, 0o700); err != nil {
+		return noSpace(fmt.Errorf("make the job's folder: %w", err))
+	}
+	if corpus != nil {
+		rec.Corpus = plugin.Corpus{Name: corpus.Name, Path: filepath.Join(rec.folder, "corpus")}
+		if err := os.WriteFile(rec.Corpus.Path, text, 0o600); err != nil {
+			return noSpace(fmt.Errorf("keep the corpus for the job: %w", err))
+		}
+	}
+	rec.State, rec.Error, rec.Code = client.Running, "", 0
+	rec.Created = time.Now().UTC().Format(time.RFC3339)
+	return rec.save()
+}
+
+// lives is how many plugin processes one job may wear out.
+const lives = 3
+
+// run does the job and tells its followers and its record how it ended.
+func (js *jobs) run(ctx context.Context, j *job, rec *record) {
+	result, err := js.exclusive(ctx, j, rec)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	last := client.Progress{Job: j.id, Status: "success"}
+	rec.State = client.Done
+	switch {
+	case errors.Is(err, errAbandoned), errors.Is(err, errClosing):
+		rec.State, rec.Error = client.Stopped, fmt.Sprintf("stopped: %v; ask for it again to go on", err)
+	case err != nil:
+		rec.State, rec.Error, rec.Code = client.Failed, err.Error(), httpStatus(err)
+		js.log.Warn("job failed", "job", j.id, "model", rec.Model, "error", err)
+	default:
+		last.Report, last.Profile = result.Report, result.Profile
+		os.Remove(rec.Corpus.Path) // a user's text is not kept longer than it is needed
+	}
+	js.mu.Lock()
+	delete(js.running, j.id)
+	js.mu.Unlock()
+	if errors.Is(err, errDeleted) {
+		os.RemoveAll(rec.folder)
+	} else if saveErr := rec.save(); saveErr != nil {
+		js.log.Error("cannot save how a job ended", "job", j.id, "error", saveErr)
+	}
+	j.end(last, err)
+}
+
+// exclusive calls the plugin while no other job works on the same model, again
+// when the plugin process is lost: it goes on from what is in the folders.
+func (js *jobs) exclusive(ctx context.Context, j *job, rec *record) (client.Progress, error) {
+	release, err := js.hold(ctx, j, rec.Digest)
+	if err != nil {
+		return client.Progress{}, err
+	}
+	defer release()
+	for life := 1; ; life++ {
+		pruner, err := js.children.pruner()
+		if err != nil {
+			return client.Progress{}, err
+		}
+		result, err := js.call(ctx, pruner, j, rec)
+		if !errors.Is(err, plugin.ErrLost) || ctx.Err() != nil {
+			return result, err
+		}
+		if life == lives {
+			return result, plugin.Errorf(plugin.Unavailable, "the plugin crashed %d times at this job: %w; the server's log has its last words", lives, err)
+		}
+		js.log.Warn("the plugin was lost; the job goes on in a new one", "job", j.id, "error", err)
+		j.report(plugin.Event{Stage: "plugin", Status: "the plugin crashed; starting it again"})
+	}
+}
+
+// hold waits until no other job works on the model.
+func (js *jobs) hold(ctx context.Context, j *job, digest string) (release func(), err error) {
+	js.mu.Lock()
+	token := js.models[digest]
+	if token == nil {
+		token = make(chan struct{}, 1)
+		js.models[digest] = token
+	}
+	js.mu.Unlock()
+	select {
+	case token <- struct{}{}:
+	default:
+		j.report(plugin.Event{Stage: "wait", Status: "waiting for another job on this model"})
+		select {
+		case token <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return func() { <-token }, nil
+}
+
+// call is one call of the plugin.
+func (js *jobs) call(ctx context.Context, p plugin.Pruner, j *job, rec *record) (client.Progress, error) {
+	request := plugin.ProfileRequest{Model: rec.Model, Folder: js.profilesFolder(), Corpus: rec.Corpus, Add: rec.Add}
+	host := &recorded{lent: js.lend(rec.folder), rec: rec}
+	if rec.isProfile() {
+		profile, err := p.Profile(ctx, request, host, j.report)
+		return client.Progress{Profile: &profile}, err
+	}
+	report, err := p.Prune(ctx, plugin.Job{
+		ID: rec.ID, Folder: rec.folder, Profile: request, Selection: rec.Selection,
+		Name: rec.Name, Force: rec.Force, DryRun: rec.DryRun,
+	}, host, j.report)
+	return client.Progress{Report: &report}, err
+}
+
+// recorded notes in the record what is about to be registered, so that after a
+// crash the job knows its own work again.
+type recorded struct {
+	*lent
+	rec *record
+}
+
+func (r *recorded) Register(ctx context.Context, q plugin.RegisterRequest) (plugin.Model, error) {
+	r.rec.Result = q.Digest
+	if err := r.rec.save(); err != nil {
+		return plugin.Model{}, err
+	}
+	return r.lent.Register(ctx, q)
+}
+
+var jobID = regexp.MustCompile(`^[0-9a-f]{12}$`)
+
+// remove cancels a job, running or not, and deletes its folder.
+func (js *jobs) remove(id string) error {
+	if j := js.find(id); j != nil {
+		j.cancel(errDeleted)
+		<-j.done
+		return nil
+	}
+	folder := filepath.Join(js.jobsFolder(), id)
+	if _, err := os.Stat(folder); err != nil || !jobID.MatchString(id) {
+		return noSuchJob(id)
+	}
+	if err := os.RemoveAll(folder); err != nil {
+		return fmt.Errorf("delete job %s: %w", id, err)
+	}
+	return nil
+}
+
+// join attaches to a running job, or tells how a kept one ended.
+func (js *jobs) join(id string) (*job, error) {
+	if j := js.find(id); j != nil {
+		j.attach()
+		return j, nil
+	}
+	if !jobID.MatchString(id) {
+		return nil, noSuchJob(id)
+	}
+	rec, err := loadRecord(filepath.Join(js.jobsFolder(), id))
+	if err != nil {
+		return nil, noSuchJob(id)
+	}
+	j := newJob(id, func(error) {})
+	j.attach()
+	switch rec.State {
+	case client.Done:
+		last, err := js.outcome(rec)
+		j.end(last, err)
+	default:
+		j.end(client.Progress{}, plugin.Errorf(plugin.Unavailable, "job %s is %s: %s", id, rec.State, rec.Error))
+	}
+	return j, nil
+}
+
+func noSuchJob(id string) error {
+	return plugin.Errorf(plugin.NotFound, "no job %q; `pare jobs` lists them", id)
+}
+
+// close stops all jobs so that they can be resumed, and waits for them.
+func (js *jobs) close() {
+	js.mu.Lock()
+	js.closed = true
+	for _, j := range js.running {
+		j.cancel(errClosing)
+	}
+	js.mu.Unlock()
+	js.wg.Wait()
+}
+
+// outcome is the last line of a job that is done, from what it left.
+func (js *jobs) outcome(rec *record) (client.Progress, error) {
+	last := client.Progress{Job: rec.ID, Status: "success"}
+	if rec.isProfile() {
+		p, err := plugin.LoadProfile(js.profilesFolder(), rec.Digest)
+		last.Profile = &p
+		return last, err
+	}
+	b, err := os.ReadFile(filepath.Join(rec.folder, "report.json"))
+	if err != nil {
+		return last, fmt.Errorf("read the report of job %s: %w", rec.ID, err)
+	}
+	last.Report = new(plugin.Report)
+	if err := json.Unmarshal(b, last.Report); err != nil {
+		return last, fmt.Errorf("read the report of job %s: %w", rec.ID, err)
+	}
+	return last, nil
+}

@@ -1,0 +1,211 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/ollama/ollama/api"
+	"github.com/ollama/ollama/envconfig"
+	"golang.org/x/sync/errgroup"
+
+	"pare/host/trace"
+	"pare/plugin"
+)
+
+// lent is what a plugin may use of this server during one call.
+type lent struct {
+	tap    *trace.Server
+	ollama *api.Client
+	folder string // a file to be registered must be below it
+}
+
+// Model implements plugin.Host.
+func (l *lent) Model(_ context.Context, name string) (plugin.Model, error) {
+	s, err := lookUp("model", name)
+	return s.model(), err
+}
+
+// Register implements plugin.Host.
+func (l *lent) Register(_ context.Context, r plugin.RegisterRequest) (plugin.Model, error) {
+	path, err := filepath.EvalSymlinks(r.Path)
+	if err != nil {
+		return plugin.Model{}, fmt.Errorf("register %s: %w", r.Name, err)
+	}
+	folder, err := filepath.EvalSymlinks(l.folder)
+	if err != nil {
+		return plugin.Model{}, fmt.Errorf("register %s: %w", r.Name, err)
+	}
+	if !strings.HasPrefix(path, folder+string(filepath.Separator)) {
+		return plugin.Model{}, plugin.Errorf(plugin.Invalid, "register %s: the file is outside the job's folder", r.Name)
+	}
+	r.Path = path
+	return register(r)
+}
+
+// tries is how often a group of texts is traced before giving up on a runner
+// that goes away, or a cache that answers in its place.
+const tries = 3
+
+// Trace implements plugin.Host. The texts go through the server's own
+// /api/generate, as many at a time as the server computes together.
+func (l *lent) Trace(ctx context.Context, r plugin.TraceRequest, each func(plugin.TraceDelta) error) error {
+	s, err := lookUp("model", r.Model)
+	if err != nil {
+		return err
+	}
+	session, err := l.session(ctx, s)
+	if err != nil {
+		return fmt.Errorf("trace %s: %w", r.Model, err)
+	}
+	defer session.Stop()
+	together := max(1, int(envconfig.NumParallel()))
+	for len(r.Texts) > 0 {
+		n := min(together, len(r.Texts))
+		delta, err := l.traceGroup(ctx, session, s, r.Texts[:n])
+		if err != nil {
+			return err
+		}
+		if err := each(delta); err != nil {
+			return err
+		}
+		r.Texts = r.Texts[n:]
+	}
+	return nil
+}
+
+// session waits for its turn at a model: a call whose plugin crashed may still be
+// letting go of it.
+func (l *lent) session(ctx context.Context, s stored) (*trace.Session, error) {
+	for {
+		session, err := l.tap.Start(ctx, s.path)
+		if !errors.Is(err, trace.ErrBusy) {
+			return session, err
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// traceGroup sends texts together and collects what the tap measured of them. It
+// tries again when the runner was lost, or when most of a text came from the
+// runner's prefix cache, which computes nothing; what an unfinished try measured
+// is thrown away.
+func (l *lent) traceGroup(ctx context.Context, session *trace.Session, s stored, texts []plugin.Text) (plugin.TraceDelta, error) {
+	var last error
+	for try := range tries {
+		if try > 0 {
+			if err := l.displace(ctx, session, s, len(texts)); err != nil {
+				return plugin.TraceDelta{}, err
+			}
+		}
+		delta, err := l.traceOnce(ctx, session, s, texts)
+		if err == nil || plugin.KindOf(err) != plugin.Unavailable {
+			return delta, err
+		}
+		last = err
+	}
+	return plugin.TraceDelta{}, last
+}
+
+// traceOnce is one try of traceGroup; an error that another try may mend is of
+// the kind Unavailable.
+func (l *lent) traceOnce(ctx context.Context, session *trace.Session, s stored, texts []plugin.Text) (plugin.TraceDelta, error) {
+	name := s.name.DisplayShortest()
+	expected, err := l.run(ctx, s, texts)
+	if err != nil {
+		return plugin.TraceDelta{}, err
+	}
+	delta, err := session.Drain(ctx)
+	if errors.Is(err, trace.ErrRunnerGone) {
+		return delta, plugin.Errorf(plugin.Unavailable, "trace %s: %w", name, err)
+	}
+	if err != nil {
+		return delta, fmt.Errorf("trace %s: %w", name, err)
+	}
+	delta.Model, delta.Expected = s.gguf.Digest, expected
+	for _, t := range texts {
+		delta.Texts = append(delta.Texts, t.Digest)
+	}
+	seen := delta.All.Tokens + delta.First.Tokens
+	switch {
+	case seen*10 >= expected*9:
+		return delta, nil
+	case len(delta.Faults) > 0:
+		return delta, plugin.Errorf(plugin.Unavailable, "trace %s: %d of %d tokens could not be traced: %s", name, expected-seen, expected, delta.Faults[0].Reason)
+	}
+	return delta, plugin.Errorf(plugin.Unavailable, "trace %s: %d of %d tokens were computed, the rest came from the prompt cache", name, seen, expected)
+}
+
+// run has the server evaluate texts as prompts and returns how many tokens they
+// were, by its own count.
+func (l *lent) run(ctx context.Context, s stored, texts []plugin.Text) (int64, error) {
+	counts := make([]int64, len(texts))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, t := range texts {
+		g.Go(func() (err error) {
+			counts[i], err = l.evaluate(ctx, s, t.Text)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return 0, err
+	}
+	var sum int64
+	for _, n := range counts {
+		sum += n
+	}
+	return sum, nil
+}
+
+// evaluate has the server evaluate one prompt, as it is and whole.
+func (l *lent) evaluate(ctx context.Context, s stored, text string) (tokens int64, err error) {
+	no := false
+	err = l.ollama.Generate(ctx, &api.GenerateRequest{
+		Model:    s.name.String(),
+		Prompt:   text,
+		Raw:      true,
+		Stream:   &no,
+		Truncate: &no,
+		Options:  map[string]any{"num_predict": 1, "temperature": 0},
+	}, func(r api.GenerateResponse) error {
+		tokens = int64(r.PromptEvalCount)
+		return nil
+	})
+	return tokens, evaluateError(s, err)
+}
+
+func evaluateError(s stored, err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	name := s.name.DisplayShortest()
+	var status api.StatusError
+	if errors.As(err, &status) && status.StatusCode == http.StatusBadRequest {
+		return plugin.Errorf(plugin.Refused, "run text through %s: %w", name, err)
+	}
+	return plugin.Errorf(plugin.Unavailable, "run text through %s: %w", name, err)
+}
+
+// displace fills the runner's caches with something else, starting a runner if
+// the last one was lost, and throws away what was measured so far.
+func (l *lent) displace(ctx context.Context, session *trace.Session, s stored, caches int) error {
+	texts := make([]plugin.Text, caches)
+	for i := range texts {
+		texts[i].Text = string(rune('a' + i%26))
+	}
+	if _, err := l.run(ctx, s, texts); err != nil && plugin.KindOf(err) != plugin.Unavailable {
+		return err
+	}
+	if _, err := session.Drain(ctx); err != nil && !errors.Is(err, trace.ErrRunnerGone) {
+		return fmt.Errorf("trace %s: %w", s.name.DisplayShortest(), err)
+	}
+	return ctx.Err()
+}

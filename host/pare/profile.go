@@ -1,0 +1,141 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/renameio/v2"
+	"github.com/spf13/cobra"
+
+	"pare/host/client"
+	"pare/host/heatmap"
+	"pare/plugin"
+)
+
+func newProfile() *cobra.Command {
+	var flags selectionFlags
+	var add, asJSON bool
+	var output string
+	c := &cobra.Command{
+		Use:   "profile MODEL",
+		Short: "Show how much each layer of a model changes its hidden states",
+		Long: `Show how much each layer of a model changes its hidden states.
+
+MODEL is watched at work on some text, once: the profile is kept and used again.
+With --corpus it is made from that text instead, or from that text too (--add).`,
+		Example: `  pare profile smollm2
+  pare profile smollm2 --drop 20% -o smollm2.png
+  pare profile smollm2 --corpus notes.txt --add`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			r, err := flags.request(args[0])
+			if err != nil {
+				return err
+			}
+			p := &profiling{selection: r, add: add, asJSON: asJSON, output: output}
+			if err := p.check(); err != nil {
+				return err
+			}
+			return p.run(c)
+		},
+	}
+	flags.register(c)
+	c.Flags().BoolVar(&add, "add", false, "add the text of --corpus to the profile that is kept")
+	c.Flags().StringVarP(&output, "output", "o", "", "draw the heat map into this file, .png or .svg")
+	c.Flags().BoolVar(&asJSON, "json", false, "print progress and the profile as JSON lines")
+	return c
+}
+
+// profiling is one run of `pare profile`.
+type profiling struct {
+	selection client.PruneRequest
+	add       bool
+	asJSON    bool
+	output    string
+}
+
+// format is that of the output file.
+func (p *profiling) format() string {
+	return strings.TrimPrefix(strings.ToLower(filepath.Ext(p.output)), ".")
+}
+
+func (p *profiling) check() error {
+	if p.add && p.selection.Corpus == nil {
+		return errors.New("--add needs the text to add: --corpus FILE")
+	}
+	if f := p.format(); p.output != "" && f != "png" && f != "svg" {
+		return fmt.Errorf("--output %s: the name must end in .png or .svg", p.output)
+	}
+	return nil
+}
+
+func (p *profiling) run(c *cobra.Command) error {
+	ctx, stop := interruptible(c)
+	defer stop()
+	server := client.FromEnvironment()
+	f := newFollower(p.asJSON)
+	profile, err := server.Profile(ctx, client.ProfileRequest{Model: p.selection.Model, Corpus: p.selection.Corpus, Add: p.add}, f.show)
+	f.stop()
+	if err := explain(ctx, f, err); err != nil {
+		return err
+	}
+	var plan *plugin.Plan
+	if p.selects() {
+		chosen, err := server.Plan(ctx, p.planRequest())
+		if err != nil {
+			return explain(ctx, f, err)
+		}
+		plan = &chosen
+	}
+	if p.output != "" {
+		if err := p.draw(c, server); err != nil {
+			return explain(ctx, f, err)
+		}
+	}
+	return p.print(profile, plan)
+}
+
+// selects reports whether layers are to be marked.
+func (p *profiling) selects() bool {
+	r := p.selection
+	return r.Drop != nil || r.Layers != nil || r.Range != ""
+}
+
+// planRequest is the selection without its corpus, which the profile has by now.
+func (p *profiling) planRequest() client.PruneRequest {
+	r := p.selection
+	r.Corpus = nil
+	return r
+}
+
+func (p *profiling) draw(c *cobra.Command, server *client.Client) error {
+	b, err := server.Heatmap(c.Context(), p.planRequest(), p.format())
+	if err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(p.output, b, 0o644); err != nil {
+		return fmt.Errorf("write the heat map: %w", err)
+	}
+	if !p.asJSON {
+		fmt.Fprintf(os.Stderr, "heat map written to %s\n", p.output)
+	}
+	return nil
+}
+
+func (p *profiling) print(profile plugin.Profile, plan *plugin.Plan) error {
+	if p.asJSON {
+		return json.NewEncoder(os.Stdout).Encode(client.Progress{Status: "success", Profile: &profile})
+	}
+	if err := heatmap.Text(os.Stdout, profile, plan); err != nil {
+		return err
+	}
+	if plan != nil {
+		fmt.Println()
+		printPlan(os.Stdout, *plan)
+	}
+	return nil
+}

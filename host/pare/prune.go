@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+
+	"github.com/ollama/ollama/format"
+	"github.com/spf13/cobra"
+
+	"pare/host/client"
+	"pare/plugin"
+	"pare/plugin/layers"
+)
+
+func newPrune() *cobra.Command {
+	var flags selectionFlags
+	var dryRun, force, asJSON bool
+	c := &cobra.Command{
+		Use:   "prune MODEL NAME --drop HOW-MUCH",
+		Short: "Make a smaller model by removing the layers that matter least",
+		Long: `Make a smaller model by removing the layers that matter least.
+
+MODEL is watched at work on some text, the layers that change its hidden states
+least are removed, and the result is stored as NAME beside MODEL, which stays as
+it is. Ctrl-C stops the job; the same command goes on with it.`,
+		Example: `  pare prune smollm2 smollm2-small --drop 20%
+  pare prune llama3.1 llama3.1-24 --drop 8 --criterion cumulative
+  pare prune llama3.1 --drop 25% --dry-run`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(c *cobra.Command, args []string) error {
+			r, err := flags.request(args[0])
+			if err != nil {
+				return err
+			}
+			r.DryRun, r.Force = dryRun, force
+			switch {
+			case len(args) == 2:
+				r.Name = args[1]
+			case !dryRun:
+				return errors.New("give a NAME for the smaller model, or --dry-run to see the plan alone")
+			}
+			if flags.drop == "" {
+				return errors.New("say how much to remove: --drop 25%, --drop 8 (layers), or --drop 20-27")
+			}
+			ctx, stop := interruptible(c)
+			defer stop()
+			return runPrune(ctx, r, asJSON)
+		},
+	}
+	flags.register(c)
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "stop at the plan; write no model")
+	c.Flags().BoolVar(&force, "force", false, "replace a model called NAME")
+	c.Flags().BoolVar(&asJSON, "json", false, "print progress and the report as JSON lines")
+	return c
+}
+
+func runPrune(ctx context.Context, r client.PruneRequest, asJSON bool) error {
+	f := newFollower(asJSON)
+	report, err := client.FromEnvironment().Prune(ctx, r, f.show)
+	f.stop()
+	if err := explain(ctx, f, err); err != nil || asJSON {
+		return err
+	}
+	printPlan(os.Stdout, report.Plan)
+	if report.DryRun {
+		return nil
+	}
+	printBeforeAfter(os.Stdout, report)
+	return nil
+}
+
+// explain words the errors of following a job.
+func explain(ctx context.Context, f follower, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		err = errors.New("stopped; the same command goes on from here")
+	}
+	if j, ok := f.(*jsonFollower); ok {
+		return j.fail(err)
+	}
+	return err
+}
+
+// printPlan tells which layers go, how sure that is, and what else there was.
+func printPlan(w io.Writer, p plugin.Plan) {
+	fmt.Fprintf(w, "layers %s of %d", layers.Format(p.Remove), p.Layers)
+	if p.Tokens > 0 && p.Criterion != "deepest" {
+		fmt.Fprintf(w, "   %s %.4f (95%%: %.4f-%.4f), from %d tokens", p.Criterion, p.Chosen.Score, p.Chosen.Low, p.Chosen.High, p.Tokens)
+	}
+	fmt.Fprintln(w)
+	for i, a := range p.Alternatives {
+		if i == 0 {
+			fmt.Fprintln(w, "next best:")
+		}
+		fmt.Fprintf(w, "  %-12s %.4f (%.4f-%.4f)\n", layers.Format(a.Remove), a.Score, a.Low, a.High)
+	}
+	for _, n := range p.Notes {
+		fmt.Fprintf(w, "note: %s\n", n)
+	}
+}
+
+func printBeforeAfter(w io.Writer, r plugin.Report) {
+	a, b := r.Parent, r.Result
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "\n\t%s\t%s\t\n", a.Name, b.Name)
+	fmt.Fprintf(t, "layers\t%d\t%d\t\n", a.Layers, b.Layers)
+	fmt.Fprintf(t, "size\t%s\t%s\t\n", format.HumanBytes(a.Bytes), format.HumanBytes(b.Bytes))
+	fmt.Fprintf(t, "parameters\t%s\t%s\t\n", format.HumanNumber(a.Parameters), format.HumanNumber(b.Parameters))
+	t.Flush()
+	fmt.Fprintf(w, "\nWhat this costs in quality was not measured, and nothing was repaired: this\nversion does neither. Compare the two yourself: pare run %s\n", b.Name)
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"pare/host/client"
+)
+
+// selectionFlags are the flags that say how much to remove, and by what rule.
+type selectionFlags struct {
+	drop, criterion, tokens, protect, corpus string
+}
+
+func (s *selectionFlags) register(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&s.drop, "drop", "", "how much to remove: a share (25%), a number of layers (8), or the layers (20-27)")
+	f.StringVar(&s.criterion, "criterion", "", "how to choose: angular (default), cumulative, influence or deepest")
+	f.StringVar(&s.tokens, "tokens", "", "distances over all tokens (default), or the last of each text, as in the paper")
+	f.StringVar(&s.protect, "protect", "", "layers that must stay, such as 0-3,29")
+	f.StringVar(&s.corpus, "corpus", "", "a file of text or JSONL to trace with (default: the corpus that comes with Pare)")
+}
+
+// request turns the flags into the API's words.
+func (s *selectionFlags) request(model string) (client.PruneRequest, error) {
+	r := client.PruneRequest{Model: model, Criterion: s.criterion, Tokens: s.tokens, Protect: s.protect}
+	var err error
+	r.Corpus, err = readCorpus(s.corpus)
+	if err != nil || s.drop == "" {
+		return r, err
+	}
+	return r, parseDrop(s.drop, &r)
+}
+
+// parseDrop reads 25%, 0.25, 8 or 20-27.
+func parseDrop(s string, r *client.PruneRequest) error {
+	if percent, ok := strings.CutSuffix(s, "%"); ok {
+		v, err := strconv.ParseFloat(strings.TrimSpace(percent), 64)
+		if err != nil {
+			return fmt.Errorf("--drop %s: %q is not a number", s, percent)
+		}
+		share := v / 100
+		r.Drop = &share
+		return nil
+	}
+	if n, err := strconv.Atoi(s); err == nil {
+		r.Layers = &n
+		return nil
+	}
+	if v, err := strconv.ParseFloat(s, 64); err == nil {
+		r.Drop = &v
+		return nil
+	}
+	r.Range = s
+	return nil
+}
+
+// readCorpus reads a file for the request; the server never opens our paths.
+func readCorpus(path string) (*client.Corpus, error) {
+	if path == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the corpus: %w", err)
+	}
+	return &client.Corpus{Name: filepath.Base(path), Text: string(b)}, nil
+}

@@ -1,0 +1,78 @@
+package host
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"pare/host/client"
+	"pare/plugin"
+)
+
+// A record is what is kept of a job, as job.json in its folder. With the work
+// files beside it, it is all that is needed to go on after a crash.
+type record struct {
+	client.Job
+	Updated   string           `json:"updated"`
+	Digest    string           `json:"digest"`        // of the model's GGUF
+	Corpus    plugin.Corpus    `json:"corpus"`        // the text, in the job's folder
+	Add       bool             `json:"add,omitempty"` // of a profile
+	Selection plugin.Selection `json:"selection"`     // of a prune job
+	DryRun    bool             `json:"dry_run,omitempty"`
+	Force     bool             `json:"force,omitempty"`
+	Result    string           `json:"result,omitempty"` // digest of the new GGUF, once it is being registered
+	Code      int              `json:"code,omitempty"`   // HTTP status of Error
+
+	folder string
+}
+
+// isProfile tells a job that ends with the profile from one that goes on.
+func (r *record) isProfile() bool { return r.What == "profile" }
+
+// identify gives the record its ID: the digest of what is asked for, so that the
+// same request finds the same job.
+func (r *record) identify(corpusDigest string) error {
+	b, err := json.Marshal(struct {
+		Model, Digest, Name, What, Corpus string
+		Add, DryRun                       bool
+		Selection                         plugin.Selection
+	}{r.Model, r.Digest, r.Name, r.What, corpusDigest, r.Add, r.DryRun, r.Selection})
+	if err != nil {
+		return fmt.Errorf("identify job: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	r.ID = hex.EncodeToString(sum[:6])
+	return nil
+}
+
+// save writes the record, whole or not at all.
+func (r *record) save() error {
+	r.Updated = time.Now().UTC().Format(time.RFC3339)
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode job: %w", err)
+	}
+	if err := renameio.WriteFile(filepath.Join(r.folder, "job.json"), b, 0o600, renameio.WithTempDir(r.folder)); err != nil {
+		return noSpace(fmt.Errorf("save job: %w", err))
+	}
+	return nil
+}
+
+// loadRecord reads the record in a job's folder.
+func loadRecord(folder string) (*record, error) {
+	b, err := os.ReadFile(filepath.Join(folder, "job.json"))
+	if err != nil {
+		return nil, fmt.Errorf("read job: %w", err)
+	}
+	r := &record{folder: folder}
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, fmt.Errorf("read job %s: %w", filepath.Base(folder), err)
+	}
+	return r, nil
+}

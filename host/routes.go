@@ -1,0 +1,203 @@
+package host
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"pare/host/client"
+	"pare/host/heatmap"
+	"pare/plugin"
+)
+
+// Patterns are the routes of this server on http.DefaultServeMux, where they
+// win over Ollama's own, which has the rest.
+var Patterns = []string{"/api/prune", "/api/prune/", "/prune"}
+
+// routes is the handler behind Patterns.
+func (s *Server) routes(listen string) http.Handler {
+	r := gin.New()
+	r.HandleMethodNotAllowed = true
+	r.Use(gin.Recovery())
+	r.Use(guards(listen)...)
+	r.POST("/api/prune", s.postPrune)
+	r.POST("/prune", s.postPrune)
+	r.POST("/api/prune/plan", s.postPlan)
+	r.POST("/api/prune/profile", s.postProfile)
+	r.GET("/api/prune/profile/*model", s.getProfile)
+	r.GET("/api/prune/jobs", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"jobs": s.jobs.list()}) })
+	r.GET("/api/prune/jobs/:id", s.getJob)
+	r.DELETE("/api/prune/jobs/:id", s.deleteJob)
+	r.NoRoute(func(c *gin.Context) {
+		c.JSON(http.StatusNotFound, gin.H{"error": "no such route; see /api/prune in Pare's README"})
+	})
+	return r
+}
+
+// body reads a request's JSON, strictly: a misspelt field would otherwise be
+// ignored in silence.
+func body(c *gin.Context, into any) bool {
+	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, 2*maxCorpus)
+	d := json.NewDecoder(c.Request.Body)
+	d.DisallowUnknownFields()
+	err := d.Decode(into)
+	if err == nil {
+		return true
+	}
+	if errors.Is(err, io.EOF) {
+		err = errors.New("it is empty")
+	}
+	fail(c, plugin.Errorf(plugin.Invalid, "read the request's JSON: %w", err))
+	return false
+}
+
+func wantsStream(stream *bool) bool { return stream == nil || *stream }
+
+func (s *Server) postPrune(c *gin.Context) {
+	var r client.PruneRequest
+	if !body(c, &r) {
+		return
+	}
+	j, err := s.jobs.prune(r)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	answer(c, j, wantsStream(r.Stream))
+}
+
+func (s *Server) postProfile(c *gin.Context) {
+	var r client.ProfileRequest
+	if !body(c, &r) {
+		return
+	}
+	j, err := s.jobs.profile(r)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	answer(c, j, wantsStream(r.Stream))
+}
+
+func (s *Server) postPlan(c *gin.Context) {
+	var r client.PruneRequest
+	if !body(c, &r) {
+		return
+	}
+	plan, err := s.plan(c, r)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	c.JSON(http.StatusOK, plan)
+}
+
+// plan chooses layers by the kept profile.
+func (s *Server) plan(c *gin.Context, r client.PruneRequest) (plugin.Plan, error) {
+	selection, err := r.Selection()
+	if err != nil {
+		return plugin.Plan{}, err
+	}
+	m, err := lookUp("model", r.Model)
+	if err != nil {
+		return plugin.Plan{}, err
+	}
+	p, err := s.children.pruner()
+	if err != nil {
+		return plugin.Plan{}, err
+	}
+	return p.Plan(c.Request.Context(), plugin.PlanRequest{
+		Model: m.gguf.Digest, Path: m.path, Folder: s.jobs.profilesFolder(), Selection: selection,
+	})
+}
+
+// getProfile answers with a kept profile: JSON, or a drawing for a name that
+// ends in .png or .svg, with the layers marked that a selection in the query
+// would remove.
+func (s *Server) getProfile(c *gin.Context) {
+	name, format := strings.TrimPrefix(c.Param("model"), "/"), ""
+	for _, f := range []string{"png", "svg"} {
+		if base, ok := strings.CutSuffix(name, "."+f); ok {
+			name, format = base, f
+		}
+	}
+	m, err := lookUp("model", name)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	profile, err := plugin.LoadProfile(s.jobs.profilesFolder(), m.gguf.Digest)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	if format == "" {
+		c.JSON(http.StatusOK, profile)
+		return
+	}
+	s.draw(c, name, format, profile)
+}
+
+func (s *Server) draw(c *gin.Context, name, format string, profile plugin.Profile) {
+	opts := heatmap.Options{Title: name, Tokens: c.Query("tokens")}
+	r, selected, err := selectionQuery(c, name)
+	if err == nil && selected {
+		var plan plugin.Plan
+		plan, err = s.plan(c, r)
+		opts.Plan = &plan
+	}
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	var b strings.Builder
+	if err := heatmap.Write(&b, format, profile, opts); err != nil {
+		fail(c, fmt.Errorf("draw the profile of %s: %w", name, err))
+		return
+	}
+	kind := map[string]string{"png": "image/png", "svg": "image/svg+xml"}[format]
+	c.Data(http.StatusOK, kind, []byte(b.String()))
+}
+
+// selectionQuery reads a selection from a query, and whether there is one.
+func selectionQuery(c *gin.Context, name string) (r client.PruneRequest, selected bool, err error) {
+	r = client.PruneRequest{Model: name, Range: c.Query("range"), Criterion: c.Query("criterion"), Tokens: c.Query("tokens"), Protect: c.Query("protect")}
+	if v := c.Query("drop"); v != "" {
+		f, err := strconv.ParseFloat(v, 64)
+		if err != nil {
+			return r, false, plugin.Errorf(plugin.Invalid, "drop is %q; give a number between 0 and 1", v)
+		}
+		r.Drop = &f
+	}
+	if v := c.Query("layers"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil {
+			return r, false, plugin.Errorf(plugin.Invalid, "layers is %q; give a number", v)
+		}
+		r.Layers = &n
+	}
+	return r, r.Drop != nil || r.Layers != nil || r.Range != "", nil
+}
+
+func (s *Server) getJob(c *gin.Context) {
+	j, err := s.jobs.join(c.Param("id"))
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	answer(c, j, c.Query("stream") != "false")
+}
+
+func (s *Server) deleteJob(c *gin.Context) {
+	if err := s.jobs.remove(c.Param("id")); err != nil {
+		fail(c, err)
+		return
+	}
+	c.Status(http.StatusOK)
+}

@@ -1,0 +1,105 @@
+package host
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/ollama/ollama/api"
+	"github.com/ollama/ollama/envconfig"
+
+	"pare/host/trace"
+	"pare/host/trace/wire"
+)
+
+// A Server is Pare's part of a serving process.
+type Server struct {
+	children *children
+	tap      *trace.Server
+	jobs     *jobs
+	socket   string // folder of the tap's socket
+	stop     chan os.Signal
+}
+
+// Start gets everything ready and puts Pare's routes on http.DefaultServeMux,
+// which Ollama's server serves. It must be called before that server starts,
+// and starts nothing that costs anything: the plugin process waits for the
+// first job, and runners measure only while a job traces them.
+func Start(log *slog.Logger) (*Server, error) {
+	s := &Server{stop: make(chan os.Signal, 1)}
+	if err := s.start(log); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) start(log *slog.Logger) (err error) {
+	useInstalledLibraries(log)
+	if s.socket, err = os.MkdirTemp("", "pare-"); err != nil {
+		return fmt.Errorf("make a folder for the tap's socket: %w", err)
+	}
+	if s.tap, err = trace.Listen(s.socket); err != nil {
+		return err
+	}
+	// Ollama's scheduler starts runners with this process's environment.
+	if err := os.Setenv(wire.SocketEnv, s.tap.Path()); err != nil {
+		return err
+	}
+	if s.children, err = newChildren(log); err != nil {
+		return err
+	}
+	ollama := api.NewClient(loopback(envconfig.Host()), http.DefaultClient)
+	lend := func(folder string) *lent { return &lent{tap: s.tap, ollama: ollama, folder: folder} }
+	if s.jobs, err = newJobs(filepath.Join(envconfig.Models(), "pare"), s.children, lend, log); err != nil {
+		return err
+	}
+	handler := s.routes(envconfig.Host().Host)
+	for _, p := range Patterns {
+		http.Handle(p, handler)
+	}
+	// Ollama stops at the same signals; jobs must stop first, so that they are
+	// left to be resumed and do not fail for want of a runner.
+	signal.Notify(s.stop, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		if _, ok := <-s.stop; ok {
+			s.jobs.close()
+		}
+	}()
+	return nil
+}
+
+// Close stops the jobs, which can be resumed, and ends the plugin.
+func (s *Server) Close() {
+	signal.Stop(s.stop)
+	if s.jobs != nil {
+		s.jobs.close()
+	}
+	if s.children != nil {
+		s.children.close()
+	}
+	if s.tap != nil {
+		s.tap.Close()
+	}
+	if s.socket != "" {
+		os.RemoveAll(s.socket)
+	}
+}
+
+// loopback is where a server that listens on u is reached from this machine.
+func loopback(u *url.URL) *url.URL {
+	host, port, err := net.SplitHostPort(u.Host)
+	if ip, perr := netip.ParseAddr(host); err != nil || perr != nil || !ip.IsUnspecified() {
+		return u
+	}
+	v := *u
+	v.Host = net.JoinHostPort("127.0.0.1", port)
+	return &v
+}

@@ -1,0 +1,65 @@
+// One forward pass of the model: its residuals, collected layer by layer from
+// one or more graphs, then measured and added to the sums of the session.
+//
+// A pass is counted whole or not at all. Whatever does not look as expected
+// ends the pass, is counted as a fault and never touches the computation.
+
+#ifndef PARE_PASS_H
+#define PARE_PASS_H
+
+#include "gram.h"
+#include "residual.h"
+
+enum fault {
+    FAULT_BUSY,
+    FAULT_LAYOUT,
+    FAULT_ORDER,
+    FAULT_SHAPE,
+    FAULT_NO_LAYERS,
+    FAULT_MODEL,
+    FAULT_OVERWRITTEN,
+    FAULT_UNFINISHED,
+    FAULT_NOT_FINITE,
+    FAULT_MEMORY,
+    FAULT_OUTPUTS,   // x_L was left out, the other residuals were counted
+    FAULT_POSITIONS, // counted, first tokens among the others
+    FAULT_THINNED,   // counted, some tokens left out
+    FAULTS,
+};
+
+// A harvest is what was measured since the last one. totals is NULL if no pass
+// was completed.
+struct harvest {
+    struct totals *totals;
+    int64_t unrecognised; // graphs in which no residual was found, before any was
+    int64_t faults[FAULTS];
+};
+
+// pass_reset starts a new session: later passes are added to empty sums, and
+// one that is under way is dropped. layers is the most a pass can have, budget
+// the bytes that the residuals of a pass may take.
+void pass_reset(int layers, size_t budget);
+
+// pass_harvest hands over what was measured; the totals are the caller's to free.
+void pass_harvest(struct harvest *h);
+
+void pass_fault(enum fault f);
+
+// What follows is called by one thread at a time.
+
+// pass_plan finds the residuals of the next graph and reads its inputs.
+const struct plan *pass_plan(const struct ggml_cgraph *graph);
+
+// pass_read takes in the residual of a stop, which must be computed by now.
+void pass_read(const struct stop *s);
+
+// pass_drop ends the pass under way, if there is one, for the given reason.
+void pass_drop(enum fault f);
+
+// pass_close adds the pass to the sums if all its residuals were read.
+void pass_close(void);
+
+// pass_free drops the pass under way and frees the buffers.
+void pass_free(void);
+
+#endif

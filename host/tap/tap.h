@@ -1,0 +1,21 @@
+// The tap: reads the residual stream of every forward pass of this process, in
+// whatever engine and on whatever device, without changing the pass.
+
+#ifndef PARE_TAP_H
+#define PARE_TAP_H
+
+#include "pass.h"
+
+// tap_install hooks every device that ggml knows, once, before a model is
+// loaded. It returns how many.
+int tap_install(void);
+
+// tap_start switches tracing on, with empty sums. layers is the most layers the
+// model can have, budget the bytes that the residuals of a pass may take.
+void tap_start(int layers, size_t budget);
+
+// tap_stop switches tracing off and frees the buffers, after waiting for the
+// graph that is being computed.
+void tap_stop(void);
+
+#endif

@@ -1,0 +1,86 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"pare/convert"
+	"pare/gguf"
+	"pare/plugin"
+)
+
+// A cutting is a finished cut.gguf and what it was made from, kept as cut.json.
+type cutting struct {
+	Version int               `json:"version"`
+	Parent  string            `json:"parent"` // digest of the GGUF
+	Cut     convert.CutResult `json:"cut"`
+}
+
+// cut makes cut.gguf in the job's folder, or finds the one an earlier try made.
+func (p Pipeline) cut(ctx context.Context, m plugin.Model, src *gguf.File, plan plugin.Plan, folder string, event func(plugin.Event)) (cutting, error) {
+	path := filepath.Join(folder, "cut.gguf")
+	if c, ok := finished(m, plan, folder); ok {
+		return c, nil
+	}
+	if err := sweepTemporary(folder); err != nil {
+		return cutting{}, err
+	}
+	result, err := convert.Cut(ctx, src, path, convert.CutConfig{
+		Remove: plan.Remove,
+		Provenance: convert.Provenance{
+			Parent: m.Digest, Criterion: plan.Criterion, TracedTokens: plan.Tokens, Version: p.Version,
+		},
+	}, func(done, total int64) {
+		event(plugin.Event{Stage: "cut", Status: "cutting", Completed: done, Total: total})
+	})
+	if err != nil {
+		return cutting{}, err
+	}
+	c := cutting{Version: 1, Parent: m.Digest, Cut: result}
+	return c, save(filepath.Join(folder, "cut.json"), c)
+}
+
+// finished returns the cut of an earlier try, if it is of this plan and whole.
+func finished(m plugin.Model, plan plugin.Plan, folder string) (cutting, bool) {
+	var c cutting
+	b, err := os.ReadFile(filepath.Join(folder, "cut.json"))
+	if err != nil || json.Unmarshal(b, &c) != nil || c.Parent != m.Digest || !slices.Equal(c.Cut.Removed, plan.Remove) {
+		return c, false
+	}
+	digest, err := digestOf(filepath.Join(folder, "cut.gguf"))
+	return c, err == nil && digest == c.Cut.Digest
+}
+
+func digestOf(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// sweepTemporary deletes what a killed try left half-written.
+func sweepTemporary(folder string) error {
+	left, err := filepath.Glob(filepath.Join(folder, ".*.tmp"))
+	if err != nil {
+		return err
+	}
+	for _, f := range left {
+		if err := os.Remove(f); err != nil {
+			return fmt.Errorf("clean up the job's folder: %w", err)
+		}
+	}
+	return nil
+}

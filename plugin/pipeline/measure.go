@@ -1,0 +1,152 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/google/renameio/v2"
+
+	"pare/convert"
+	"pare/plugin"
+	"pare/plugin/profile"
+)
+
+// Profile implements plugin.Pruner.
+func (p Pipeline) Profile(ctx context.Context, r plugin.ProfileRequest, h plugin.Host, event func(plugin.Event)) (plugin.Profile, error) {
+	m, err := h.Model(ctx, r.Model)
+	if err != nil {
+		return plugin.Profile{}, err
+	}
+	f, shape, err := open(m)
+	if err != nil {
+		return plugin.Profile{}, kinded(err)
+	}
+	f.Close()
+	prof, _, err := measure(ctx, m, shape, r, h, event)
+	return prof, kinded(err)
+}
+
+// measure brings a model's profile up to a request, tracing what is missing,
+// and returns it with the measurements behind it, one for each chunk of text.
+func measure(ctx context.Context, m plugin.Model, shape convert.Model, r plugin.ProfileRequest, h plugin.Host, event func(plugin.Event)) (plugin.Profile, []plugin.TraceDelta, error) {
+	folder := plugin.ProfileFolder(r.Folder, m.Digest)
+	kept, err := plugin.LoadProfile(r.Folder, m.Digest)
+	if err != nil && !errors.Is(err, plugin.ErrNoProfile) {
+		return plugin.Profile{}, nil, err
+	}
+	fs, err := openFrames(folder)
+	if err != nil {
+		return plugin.Profile{}, nil, err
+	}
+	defer fs.close()
+	corpora, texts, err := wanted(r, kept, fs)
+	if err != nil {
+		return plugin.Profile{}, nil, err
+	}
+	if err := traceMissing(ctx, r.Model, texts, fs, h, event); err != nil {
+		return plugin.Profile{}, nil, err
+	}
+	event(plugin.Event{Stage: "profile", Status: "computing the profile"})
+	var covered []string
+	for _, c := range corpora {
+		covered = append(covered, c.Texts...)
+	}
+	found, _ := fs.covering(covered)
+	chunks, digest := deltas(found)
+	prof, err := profile.New(chunks)
+	if err != nil {
+		return plugin.Profile{}, nil, err
+	}
+	if prof.Layers != shape.Layers {
+		return plugin.Profile{}, nil, plugin.Errorf(plugin.Refused, "%s has %d layers and %d were seen at work; Pare cannot tell them apart and leaves the model as it is", m.Name, shape.Layers, prof.Layers)
+	}
+	prof.Model, prof.Architecture, prof.Corpora, prof.Trace = m.Digest, shape.Architecture, corpora, digest
+	return prof, chunks, save(filepath.Join(folder, "profile.json"), prof)
+}
+
+// wanted decides which corpora a profile covers, and which of their texts may
+// still have to be traced. Without a corpus in the request the kept profile
+// stands; its texts are gone, so its frames must be there.
+func wanted(r plugin.ProfileRequest, kept plugin.Profile, fs *frames) ([]plugin.CorpusInfo, []plugin.Text, error) {
+	if r.Corpus.Path == "" && len(kept.Corpora) > 0 {
+		if whole(kept, fs) {
+			return kept.Corpora, nil, nil
+		}
+		kept.Corpora = nil // its frames are lost: begin again with Pare's own text
+	}
+	read, err := read(r.Corpus)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !r.Add || !whole(kept, fs) {
+		return []plugin.CorpusInfo{read.info}, read.texts, nil
+	}
+	same := func(c plugin.CorpusInfo) bool { return c.Digest == read.info.Digest }
+	if slices.ContainsFunc(kept.Corpora, same) {
+		return kept.Corpora, read.texts, nil
+	}
+	return append(slices.Clone(kept.Corpora), read.info), read.texts, nil
+}
+
+// whole reports whether the frames of a kept profile are all there.
+func whole(kept plugin.Profile, fs *frames) bool {
+	for _, c := range kept.Corpora {
+		if _, missing := fs.covering(c.Texts); len(missing) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// traceMissing runs the texts that no frame covers through the model. Progress
+// is counted in bytes of text.
+func traceMissing(ctx context.Context, model string, texts []plugin.Text, fs *frames, h plugin.Host, event func(plugin.Event)) error {
+	sizes := map[string]int64{}
+	var names []string
+	e := plugin.Event{Stage: "trace", Status: "tracing the model at work"}
+	for _, t := range texts {
+		sizes[t.Digest] = int64(len(t.Text))
+		names = append(names, t.Digest)
+		e.Total += int64(len(t.Text))
+	}
+	_, missing := fs.covering(names)
+	if len(missing) == 0 {
+		return nil
+	}
+	var todo []plugin.Text
+	e.Completed = e.Total
+	for _, t := range texts {
+		if missing[t.Digest] {
+			todo = append(todo, t)
+			e.Completed -= sizes[t.Digest]
+		}
+	}
+	event(e)
+	err := h.Trace(ctx, plugin.TraceRequest{Model: model, Texts: todo}, func(d plugin.TraceDelta) error {
+		if err := fs.add(d); err != nil {
+			return err
+		}
+		for _, t := range d.Texts {
+			e.Completed += sizes[t]
+		}
+		event(e)
+		return nil
+	})
+	return err
+}
+
+// save writes v as JSON, whole or not at all.
+func save(path string, v any) error {
+	b, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", filepath.Base(path), err)
+	}
+	if err := renameio.WriteFile(path, b, 0o600, renameio.WithTempDir(filepath.Dir(path))); err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}

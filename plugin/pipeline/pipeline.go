@@ -1,0 +1,76 @@
+// Package pipeline is Pare's own method, from a served model to a smaller one:
+//
+//	texts.go    what to trace: the corpus in pieces
+//	frames.go   trace.bin, the sums measured for each piece
+//	measure.go  trace and profile: what is missing is traced, the rest kept
+//	choose.go   plan: which layers go
+//	cut.go      cut: the GGUF without them
+//	prune.go    the job: all of these, then register
+//
+// Each stage leaves a file with the digest of what it was made from, and finds
+// it again: a job that was cut short goes on where it stopped.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"pare/convert"
+	"pare/gguf"
+	"pare/plugin"
+	"pare/plugin/profile"
+)
+
+// Pipeline implements plugin.Pruner.
+type Pipeline struct {
+	Version string // of Pare, written into the files it makes
+}
+
+// Describe implements plugin.Pruner.
+func (p Pipeline) Describe(context.Context) (plugin.Description, error) {
+	return plugin.Description{Name: "pare", Version: p.Version, Criteria: profile.Criteria()}, nil
+}
+
+// open opens a model's GGUF and reads what decides how it may be cut.
+func open(m plugin.Model) (*gguf.File, convert.Model, error) {
+	f, err := gguf.Open(m.Path)
+	if err != nil {
+		return nil, convert.Model{}, fmt.Errorf("read the GGUF of %s: %w", m.Name, err)
+	}
+	shape, err := convert.Inspect(f)
+	if err != nil {
+		f.Close()
+		return nil, convert.Model{}, fmt.Errorf("%s cannot be pruned: %w", m.Name, err)
+	}
+	return f, shape, nil
+}
+
+// kinded gives an error of this package its kind, in one place.
+func kinded(err error) error {
+	var kind plugin.Kind
+	var (
+		already   *plugin.Error
+		selection *profile.SelectionError
+		cut       *convert.CutError
+		format    *gguf.FormatError
+	)
+	switch {
+	case err == nil, errors.As(err, &already):
+		return err
+	case errors.As(err, &selection):
+		kind = plugin.Invalid
+	case errors.As(err, &cut), errors.As(err, &format),
+		errors.Is(err, convert.ErrNotDecoder), errors.Is(err, convert.ErrUnknownArchitecture):
+		kind = plugin.Refused
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return &plugin.Error{Kind: plugin.NoSpace, Err: err, Hint: "make room and ask for the same job again: it goes on from here"}
+	case errors.Is(err, fs.ErrNotExist):
+		kind = plugin.NotFound
+	default:
+		return err
+	}
+	return &plugin.Error{Kind: kind, Err: err}
+}

@@ -1,0 +1,163 @@
+package plugin
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"pare/plugin/internal/pb"
+)
+
+// handshake keeps a plugin from being run by hand or by a server that speaks
+// another version of the contract.
+var handshake = goplugin.HandshakeConfig{
+	ProtocolVersion:  1,
+	MagicCookieKey:   "PARE_PLUGIN",
+	MagicCookieValue: "layers-that-change-least",
+}
+
+const (
+	prunerName = "pruner"
+	maxMessage = 64 << 20 // bytes; a profile of a deep model is a few MB
+)
+
+// grpcPlugin joins the adapters to go-plugin.
+type grpcPlugin struct {
+	goplugin.NetRPCUnsupportedPlugin
+	impl Pruner
+}
+
+func (p *grpcPlugin) GRPCServer(b *goplugin.GRPCBroker, s *grpc.Server) error {
+	pb.RegisterPrunerServer(s, &prunerServer{impl: p.impl, broker: b})
+	return nil
+}
+
+func (p *grpcPlugin) GRPCClient(_ context.Context, b *goplugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
+	return &prunerClient{client: pb.NewPrunerClient(conn), broker: b}, nil
+}
+
+// Serve is the main function of a plugin. It returns when the server is done
+// with the plugin, and ends the process when the server itself is gone.
+func Serve(p Pruner) {
+	go exitWithParent()
+	goplugin.Serve(&goplugin.ServeConfig{
+		HandshakeConfig: handshake,
+		Plugins:         goplugin.PluginSet{prunerName: &grpcPlugin{impl: p}},
+		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
+			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(maxMessage))...)
+		},
+	})
+}
+
+// exitWithParent ends this process soon after the one that started it is gone,
+// so that a killed server leaves nothing behind.
+func exitWithParent() {
+	parent := os.Getppid()
+	for os.Getppid() == parent {
+		time.Sleep(300 * time.Millisecond)
+	}
+	os.Exit(1)
+}
+
+// A Process is a running plugin.
+type Process struct {
+	Pruner
+	client *goplugin.Client
+}
+
+// Launch starts the plugin at path after checking that its SHA-256, in hex, is
+// the given one. Its log goes to log, which is safe to share.
+func Launch(path, checksum string, log *slog.Logger) (*Process, error) {
+	sum, err := hex.DecodeString(checksum)
+	if err != nil || len(sum) != sha256.Size {
+		return nil, Errorf(Unavailable, "start plugin %s: its expected SHA-256 is not known; build with make, or set PARE_PLUGIN_SHA256 to the output of sha256sum", path)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return nil, Errorf(Unavailable, "start plugin: %w; put pare-plugin beside pare, or set PARE_PLUGIN to its path", err)
+	}
+	client := goplugin.NewClient(&goplugin.ClientConfig{
+		HandshakeConfig:  handshake,
+		Plugins:          goplugin.PluginSet{prunerName: &grpcPlugin{}},
+		Cmd:              exec.Command(path),
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		SecureConfig:     &goplugin.SecureConfig{Checksum: sum, Hash: sha256.New()},
+		AutoMTLS:         true,
+		Logger:           slogLogger(log),
+		SyncStdout:       io.Discard,
+		SyncStderr:       io.Discard,
+		GRPCDialOptions:  []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage))},
+	})
+	pruner, err := dispense(client)
+	if err != nil {
+		client.Kill()
+		if errors.Is(err, goplugin.ErrChecksumsDoNotMatch) {
+			return nil, Errorf(Unavailable, "start plugin %s: it is not the plugin this server was built with (its SHA-256 differs); build both again with make", path)
+		}
+		return nil, Errorf(Unavailable, "start plugin %s: %w", path, err)
+	}
+	return &Process{Pruner: pruner, client: client}, nil
+}
+
+func dispense(client *goplugin.Client) (Pruner, error) {
+	protocol, err := client.Client()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := protocol.Dispense(prunerName)
+	if err != nil {
+		return nil, err
+	}
+	p, ok := raw.(Pruner)
+	if !ok {
+		return nil, fmt.Errorf("plugin gave a %T", raw)
+	}
+	return p, nil
+}
+
+// Exited reports whether the process has ended.
+func (p *Process) Exited() bool { return p.client.Exited() }
+
+// Pid is the process's number.
+func (p *Process) Pid() int {
+	if r := p.client.ReattachConfig(); r != nil {
+		return r.Pid
+	}
+	return 0
+}
+
+// Kill ends the process, gently first.
+func (p *Process) Kill() { p.client.Kill() }
+
+// slogLogger sends what go-plugin and the plugin log to log.
+func slogLogger(log *slog.Logger) hclog.Logger {
+	l := hclog.NewInterceptLogger(&hclog.LoggerOptions{Name: "plugin", Level: hclog.Debug, Output: io.Discard})
+	l.RegisterSink(slogSink{log})
+	return l
+}
+
+type slogSink struct{ log *slog.Logger }
+
+// Accept implements hclog.SinkAdapter.
+func (s slogSink) Accept(name string, level hclog.Level, msg string, args ...any) {
+	to := slog.LevelDebug
+	switch level {
+	case hclog.Info:
+		to = slog.LevelInfo
+	case hclog.Warn:
+		to = slog.LevelWarn
+	case hclog.Error:
+		to = slog.LevelError
+	}
+	s.log.Log(context.Background(), to, msg, append([]any{"from", name}, args...)...)
+}

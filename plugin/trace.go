@@ -1,0 +1,99 @@
+package plugin
+
+import "fmt"
+
+// A TraceDelta carries what was measured of a model's residual stream over a
+// number of tokens. It holds sums, never text, tokens or hidden states, so
+// that deltas can be added up in any order.
+//
+// Notation, here and everywhere: a model has L layers and a hidden width H;
+// x_l, l = 0..L, is the residual stream entering layer l, and x_L is what the
+// final norm reads.
+type TraceDelta struct {
+	Model  string // digest of the GGUF, "sha256:…"
+	Layers int    // L
+	Hidden int    // H
+
+	// All sums over every token but the first of each sequence. Last sums over
+	// the output rows alone, those whose logits were computed: the last token
+	// of a prompt, and each generated one. First sums over the tokens at
+	// position 0, kept apart because they are attention sinks whose norm is
+	// orders of magnitude above the rest.
+	All, Last, First Sums
+
+	Expected int64    // prompt tokens the server reported for this text
+	Faults   []Fault  // why some graphs were not traced
+	Texts    []string // digests of the texts these sums cover, if known
+}
+
+// A Fault counts the computation graphs that were left out of a trace for one
+// reason. Inference is never affected.
+type Fault struct {
+	Reason string `json:"reason"`
+	Graphs int64  `json:"graphs"`
+}
+
+// Sums are totals over tokens. Pairs of residuals (a, b), a < b, are indexed by
+// [Pair].
+//
+// The last layer of a prompt is computed for the output rows alone, so x_L, and
+// with it each pair (a, L) and step L-1, is known for OutTokens tokens, and all
+// else for Tokens.
+type Sums struct {
+	Tokens    int64
+	OutTokens int64
+	Angle     []float64 // Σ d(x_a, x_b), angular distance on the scale 0..1, len (L+1)L/2
+	Cosine    []float64 // Σ cos(x_a, x_b), len (L+1)L/2
+	Step      []float64 // Σ |x_{l+1} - x_l| / |x_l|, len L
+	Norm      []float64 // Σ |x_l|, len L+1
+}
+
+// Pairs is the number of residual pairs a < b of a model with L layers.
+func Pairs(layers int) int { return (layers + 1) * layers / 2 }
+
+// Pair is the index of the pair (a, b), 0 <= a < b <= layers, in the rows of
+// the upper triangle: (0,1) (0,2) … (0,L) (1,2) ….
+func Pair(layers, a, b int) int {
+	return a*(2*layers-a+1)/2 + b - a - 1
+}
+
+// NewSums returns empty sums for a model with the given number of layers.
+func NewSums(layers int) Sums {
+	return Sums{
+		Angle:  make([]float64, Pairs(layers)),
+		Cosine: make([]float64, Pairs(layers)),
+		Step:   make([]float64, layers),
+		Norm:   make([]float64, layers+1),
+	}
+}
+
+// Add adds t to s. Both must be of the same model.
+func (s *Sums) Add(t Sums) {
+	s.Tokens += t.Tokens
+	s.OutTokens += t.OutTokens
+	addTo(s.Angle, t.Angle)
+	addTo(s.Cosine, t.Cosine)
+	addTo(s.Step, t.Step)
+	addTo(s.Norm, t.Norm)
+}
+
+func addTo(dst, src []float64) {
+	for i, v := range src {
+		dst[i] += v
+	}
+}
+
+// Validate reports whether the lengths of the sums agree with d.Layers, so that
+// a delta from another process can be indexed without fear.
+func (d *TraceDelta) Validate() error {
+	if d.Layers < 1 || d.Layers > 4096 {
+		return fmt.Errorf("trace of %d layers", d.Layers)
+	}
+	for _, s := range []*Sums{&d.All, &d.Last, &d.First} {
+		if len(s.Angle) != Pairs(d.Layers) || len(s.Cosine) != Pairs(d.Layers) ||
+			len(s.Step) != d.Layers || len(s.Norm) != d.Layers+1 {
+			return fmt.Errorf("trace sums do not match %d layers", d.Layers)
+		}
+	}
+	return nil
+}

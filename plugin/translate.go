@@ -1,0 +1,152 @@
+package plugin
+
+import "pare/plugin/internal/pb"
+
+// Pure translations between the contract and the wire.
+
+func ints64(v []int) []int64 {
+	if v == nil {
+		return nil
+	}
+	out := make([]int64, len(v))
+	for i, n := range v {
+		out[i] = int64(n)
+	}
+	return out
+}
+
+func ints(v []int64) []int {
+	if v == nil {
+		return nil
+	}
+	out := make([]int, len(v))
+	for i, n := range v {
+		out[i] = int(n)
+	}
+	return out
+}
+
+func selectionToPB(s Selection) *pb.Selection {
+	return &pb.Selection{
+		Rate: s.Rate, Layers: int64(s.Layers), Remove: ints64(s.Remove),
+		Criterion: s.Criterion, Tokens: s.Tokens, Protect: ints64(s.Protect),
+	}
+}
+
+func selectionFromPB(s *pb.Selection) Selection {
+	return Selection{
+		Rate: s.GetRate(), Layers: int(s.GetLayers()), Remove: ints(s.GetRemove()),
+		Criterion: s.GetCriterion(), Tokens: s.GetTokens(), Protect: ints(s.GetProtect()),
+	}
+}
+
+func profileRequestToPB(r ProfileRequest) *pb.ProfileRequest {
+	return &pb.ProfileRequest{
+		Model: r.Model, Folder: r.Folder, Add: r.Add,
+		Corpus: &pb.Corpus{Name: r.Corpus.Name, Path: r.Corpus.Path},
+	}
+}
+
+func profileRequestFromPB(r *pb.ProfileRequest) ProfileRequest {
+	return ProfileRequest{
+		Model: r.GetModel(), Folder: r.GetFolder(), Add: r.GetAdd(),
+		Corpus: Corpus{Name: r.GetCorpus().GetName(), Path: r.GetCorpus().GetPath()},
+	}
+}
+
+func planRequestToPB(r PlanRequest) *pb.PlanRequest {
+	return &pb.PlanRequest{Model: r.Model, Path: r.Path, Folder: r.Folder, Selection: selectionToPB(r.Selection)}
+}
+
+func planRequestFromPB(r *pb.PlanRequest) PlanRequest {
+	return PlanRequest{Model: r.GetModel(), Path: r.GetPath(), Folder: r.GetFolder(), Selection: selectionFromPB(r.GetSelection())}
+}
+
+func jobToPB(j Job) *pb.Job {
+	return &pb.Job{
+		Id: j.ID, Folder: j.Folder, Profile: profileRequestToPB(j.Profile), Selection: selectionToPB(j.Selection),
+		Name: j.Name, Force: j.Force, DryRun: j.DryRun,
+	}
+}
+
+func jobFromPB(j *pb.Job) Job {
+	return Job{
+		ID: j.GetId(), Folder: j.GetFolder(), Profile: profileRequestFromPB(j.GetProfile()), Selection: selectionFromPB(j.GetSelection()),
+		Name: j.GetName(), Force: j.GetForce(), DryRun: j.GetDryRun(),
+	}
+}
+
+func eventToPB(e Event) *pb.Event {
+	return &pb.Event{Stage: e.Stage, Status: e.Status, Completed: e.Completed, Total: e.Total}
+}
+
+func eventFromPB(e *pb.Event) Event {
+	return Event{Stage: e.GetStage(), Status: e.GetStatus(), Completed: e.GetCompleted(), Total: e.GetTotal()}
+}
+
+func modelToPB(m Model) *pb.ModelReply {
+	return &pb.ModelReply{Name: m.Name, Digest: m.Digest, Path: m.Path, Size: m.Size}
+}
+
+func modelFromPB(m *pb.ModelReply) Model {
+	return Model{Name: m.GetName(), Digest: m.GetDigest(), Path: m.GetPath(), Size: m.GetSize()}
+}
+
+func registerToPB(r RegisterRequest) *pb.RegisterRequest {
+	return &pb.RegisterRequest{Parent: r.Parent, Name: r.Name, Path: r.Path, Digest: r.Digest, Force: r.Force}
+}
+
+func registerFromPB(r *pb.RegisterRequest) RegisterRequest {
+	return RegisterRequest{Parent: r.GetParent(), Name: r.GetName(), Path: r.GetPath(), Digest: r.GetDigest(), Force: r.GetForce()}
+}
+
+func traceRequestToPB(r TraceRequest) *pb.TraceRequest {
+	out := &pb.TraceRequest{Model: r.Model}
+	for _, t := range r.Texts {
+		out.Texts = append(out.Texts, &pb.Text{Digest: t.Digest, Text: t.Text})
+	}
+	return out
+}
+
+func traceRequestFromPB(r *pb.TraceRequest) TraceRequest {
+	out := TraceRequest{Model: r.GetModel()}
+	for _, t := range r.GetTexts() {
+		out.Texts = append(out.Texts, Text{Digest: t.GetDigest(), Text: t.GetText()})
+	}
+	return out
+}
+
+func sumsToPB(s Sums) *pb.Sums {
+	return &pb.Sums{Tokens: s.Tokens, OutTokens: s.OutTokens, Angle: s.Angle, Cosine: s.Cosine, Step: s.Step, Norm: s.Norm}
+}
+
+func sumsFromPB(s *pb.Sums) Sums {
+	return Sums{
+		Tokens: s.GetTokens(), OutTokens: s.GetOutTokens(),
+		Angle: s.GetAngle(), Cosine: s.GetCosine(), Step: s.GetStep(), Norm: s.GetNorm(),
+	}
+}
+
+func deltaToPB(d TraceDelta) *pb.TraceDelta {
+	out := &pb.TraceDelta{
+		Model: d.Model, Layers: int64(d.Layers), Hidden: int64(d.Hidden),
+		All: sumsToPB(d.All), Last: sumsToPB(d.Last), First: sumsToPB(d.First),
+		Expected: d.Expected, Texts: d.Texts,
+	}
+	for _, f := range d.Faults {
+		out.Faults = append(out.Faults, &pb.Fault{Reason: f.Reason, Graphs: f.Graphs})
+	}
+	return out
+}
+
+func deltaFromPB(d *pb.TraceDelta) TraceDelta {
+	out := TraceDelta{
+		Model: d.GetModel(), Layers: int(d.GetLayers()), Hidden: int(d.GetHidden()),
+		All: sumsFromPB(d.GetAll()), Last: sumsFromPB(d.GetLast()), First: sumsFromPB(d.GetFirst()),
+		Expected: d.GetExpected(), Texts: d.GetTexts(),
+	}
+	for _, f := range d.GetFaults() {
+		out.Faults = append(out.Faults, Fault{Reason: f.GetReason(), Graphs: f.GetGraphs()})
+	}
+	return out
+}
