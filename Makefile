@@ -36,7 +36,7 @@ build: bin/pare ## build bin/pare and bin/pare-plugin
 FORCE:
 
 bin/pare-plugin: FORCE
-	@go build -trimpath -ldflags "-X main.version=$(VERSION)" -o $@ ./plugin/pare-plugin
+	@go build -ldflags "-X main.version=$(VERSION)" -o $@ ./plugin/pare-plugin
 
 # The server starts the very plugin it was built with: it knows its SHA-256.
 bin/pare: bin/pare-plugin headers FORCE

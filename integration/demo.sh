@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# The main job on a small model: serve it, prune it, let both models write.
+#   demo.sh PARE GGUF
+# Everything is kept below .cache/demo, away from the user's own models.
+set -euo pipefail
+
+pare=$(realpath "$1")
+gguf=$(realpath "$2")
+home=$(realpath .cache)/demo
+
+rm -rf "$home"
+mkdir -p "$home"
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+export HOME=$home OLLAMA_MODELS=$home/models OLLAMA_HOST=127.0.0.1:$port OLLAMA_NO_CLOUD=1
+
+"$pare" serve >"$home/server.log" 2>&1 &
+server=$!
+stop() { kill "$server" 2>/dev/null && wait "$server" || true; }
+trap stop EXIT
+for _ in $(seq 100); do
+	"$pare" list >/dev/null 2>&1 && break
+	kill -0 "$server" 2>/dev/null || { echo "the server did not start:"; tail "$home/server.log"; exit 1; }
+	sleep 0.2
+done
+
+say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; }
+run() { say "$@"; "$pare" "${@:2}"; }
+ask() {
+	say "pare run $1 '$2'"
+	curl -sS "http://$OLLAMA_HOST/api/generate" -d "$(printf '{"model":"%s","prompt":"%s","stream":false,"options":{"temperature":0,"num_predict":60}}' "$1" "$2")" |
+		python3 -c 'import json, sys; r = json.load(sys.stdin); print(r["response"].strip() if "response" in r else r)'
+}
+
+echo "FROM $gguf" >"$home/Modelfile"
+run pare create smollm2 -f "$home/Modelfile"
+run pare prune smollm2 smollm2-small --drop 20%
+run pare profile smollm2 --drop 20% -o "$home/smollm2.png"
+run pare list
+ask smollm2 "Why is the sky blue? Answer in one sentence."
+ask smollm2-small "Why is the sky blue? Answer in one sentence."
+
+echo
+echo "Both models are kept in $OLLAMA_MODELS. To go on with them:"
+echo "  OLLAMA_MODELS=$OLLAMA_MODELS $pare serve &"
+echo "  $pare run smollm2-small"
