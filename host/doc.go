@@ -2,10 +2,11 @@
 // with the routes of /api/prune beside it.
 //
 //	server.go    what runs inside `pare serve`, and how it starts and ends
-//	store.go     models by name; registering a result
+//	store.go     models by name; register.go naming a finished GGUF
 //	lend.go      the services a plugin gets: Model, Trace, Register
 //	children.go  the plugin process: started when needed, again after a crash
-//	job.go       one job and those who follow it; jobs.go all of them
+//	jobs.go      all jobs; record.go what is kept of one, run.go how it is done,
+//	             job.go how it is followed
 //	routes.go    HTTP; guard.go who may call; stream.go NDJSON
 //
 // It knows models, traces and jobs, and nothing of how layers are chosen or

@@ -1,21 +1,13 @@
 package host
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 
-	"github.com/google/renameio/v2"
-	"github.com/ollama/ollama/envconfig"
-	"github.com/ollama/ollama/format"
-	"github.com/ollama/ollama/fs/ggml"
 	"github.com/ollama/ollama/manifest"
 	"github.com/ollama/ollama/types/model"
 
@@ -124,181 +116,6 @@ func nameFree(name string, parent model.Name, force bool) (model.Name, error) {
 		return n, plugin.Errorf(plugin.Exists, "a model called %q exists already; choose another name, or force its replacement", name)
 	}
 	return n, nil
-}
-
-// register names a finished GGUF. The file becomes a blob without being copied,
-// all else of the parent comes along by digest, and the model appears at once
-// when the manifest is renamed into place. It may be repeated.
-func register(r plugin.RegisterRequest) (plugin.Model, error) {
-	parent, err := lookUp("model", r.Parent)
-	if err != nil {
-		return plugin.Model{}, err
-	}
-	if done, ok := registered(r, parent.name); ok {
-		return done, nil
-	}
-	n, err := nameFree(r.Name, parent.name, r.Force)
-	if err != nil {
-		return plugin.Model{}, err
-	}
-	old, err := manifest.ParseNamedManifest(n)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		slog.Warn("replacing a model whose manifest cannot be read", "name", n, "error", err)
-	}
-	gguf, err := adopt(r.Path, r.Digest)
-	if err != nil {
-		return plugin.Model{}, noSpace(fmt.Errorf("store the new GGUF: %w", err))
-	}
-	config, err := newConfig(parent, gguf)
-	if err != nil {
-		return plugin.Model{}, noSpace(fmt.Errorf("store the new configuration: %w", err))
-	}
-	layers := make([]manifest.Layer, 0, len(parent.manifest.Layers))
-	for _, l := range parent.manifest.Layers {
-		if l.MediaType == mediaModel {
-			l = gguf
-		}
-		layers = append(layers, l)
-	}
-	if err := writeManifest(n, config, layers); err != nil {
-		return plugin.Model{}, noSpace(fmt.Errorf("write the manifest: %w", err))
-	}
-	if old != nil && !envconfig.NoPrune() {
-		if err := old.RemoveLayers(); err != nil {
-			slog.Warn("cannot remove the layers of the replaced model", "name", n, "error", err)
-		}
-	}
-	s, err := lookUp("name", n.String())
-	return s.model(), err
-}
-
-// registered reports whether an earlier try, cut short, did it all.
-func registered(r plugin.RegisterRequest, parent model.Name) (plugin.Model, bool) {
-	s, err := lookUp("name", r.Name)
-	if err != nil || s.name == parent || s.gguf.Digest != r.Digest {
-		return plugin.Model{}, false
-	}
-	return s.model(), true
-}
-
-// adopt makes the file at path the blob of the given digest, by a second link
-// so that a crash in between loses nothing, or by renaming it where links are
-// not to be had.
-func adopt(path, digest string) (manifest.Layer, error) {
-	fi, err := os.Stat(path)
-	if err != nil {
-		return manifest.Layer{}, err
-	}
-	blob, err := manifest.BlobsPath(digest)
-	if err != nil {
-		return manifest.Layer{}, err
-	}
-	layer := manifest.Layer{MediaType: mediaModel, Digest: digest, Size: fi.Size()}
-	if have, err := os.Stat(blob); err == nil && have.Size() == fi.Size() {
-		return layer, nil
-	}
-	if err := os.Chmod(path, 0o644); err != nil {
-		return manifest.Layer{}, err
-	}
-	if os.Link(path, blob) != nil {
-		if err := os.Rename(path, blob); err != nil {
-			return manifest.Layer{}, err
-		}
-	}
-	return layer, syncFolder(filepath.Dir(blob))
-}
-
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	// Some file systems cannot sync a folder and say so.
-	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
-		return err
-	}
-	return nil
-}
-
-// newConfig is the parent's configuration with the new GGUF's size and type,
-// which `ollama show` and `ollama list` print.
-func newConfig(parent stored, gguf manifest.Layer) (manifest.Layer, error) {
-	b, err := readBlob(parent.manifest.Config.Digest)
-	if err != nil {
-		return manifest.Layer{}, err
-	}
-	var config model.ConfigV2
-	if err := json.Unmarshal(b, &config); err != nil {
-		return manifest.Layer{}, fmt.Errorf("read the configuration of %s: %w", parent.name, err)
-	}
-	kv, err := ggufFacts(gguf.Digest)
-	if err != nil {
-		return manifest.Layer{}, err
-	}
-	config.ModelType = format.HumanNumber(kv.ParameterCount())
-	config.FileType = kv.FileType().String()
-	config.RootFS.DiffIDs = nil
-	for _, l := range parent.manifest.Layers {
-		if l.MediaType == mediaModel {
-			l = gguf
-		}
-		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, l.Digest)
-	}
-	var out bytes.Buffer
-	if err := json.NewEncoder(&out).Encode(config); err != nil {
-		return manifest.Layer{}, err
-	}
-	return manifest.NewLayer(&out, mediaConfig)
-}
-
-func readBlob(digest string) ([]byte, error) {
-	path, err := manifest.BlobsPath(digest)
-	if err != nil {
-		return nil, err
-	}
-	return os.ReadFile(path)
-}
-
-// ggufFacts reads a blob as Ollama does, so that what it shows agrees.
-func ggufFacts(digest string) (ggml.KV, error) {
-	path, err := manifest.BlobsPath(digest)
-	if err != nil {
-		return nil, err
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	g, err := ggml.Decode(f, 0)
-	if err != nil {
-		return nil, fmt.Errorf("decode the new GGUF: %w", err)
-	}
-	return g.KV(), nil
-}
-
-// writeManifest does what Ollama's own does, atomically.
-func writeManifest(n model.Name, config manifest.Layer, layers []manifest.Layer) error {
-	path, err := manifest.PathForName(n)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	b, err := json.Marshal(manifest.Manifest{
-		SchemaVersion: 2,
-		MediaType:     "application/vnd.docker.distribution.manifest.v2+json",
-		Config:        config,
-		Layers:        layers,
-	})
-	if err != nil {
-		return err
-	}
-	// The temporary file must not stand among the manifests, where the server
-	// would take it for one.
-	return renameio.WriteFile(path, append(b, '\n'), 0o644, renameio.WithTempDir(envconfig.Models()))
 }
 
 // noSpace marks an error that a fuller disk than expected caused.

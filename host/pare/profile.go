@@ -135,7 +135,7 @@ func (p *profiling) print(profile plugin.Profile, plan *plugin.Plan) error {
 	}
 	if plan != nil {
 		fmt.Println()
-		printPlan(os.Stdout, *plan)
+		printAlternatives(os.Stdout, *plan)
 	}
 	return nil
 }

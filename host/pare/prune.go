@@ -87,13 +87,18 @@ func explain(ctx context.Context, f follower, err error) error {
 	return err
 }
 
-// printPlan tells which layers go, how sure that is, and what else there was.
+// printPlan tells which layers go and why.
 func printPlan(w io.Writer, p plugin.Plan) {
 	fmt.Fprintf(w, "layers %s of %d", layers.Format(p.Remove), p.Layers)
 	if p.Tokens > 0 && p.Criterion != "deepest" {
 		fmt.Fprintf(w, "   %s %.4f (95%%: %.4f-%.4f), from %d tokens", p.Criterion, p.Chosen.Score, p.Chosen.Low, p.Chosen.High, p.Tokens)
 	}
 	fmt.Fprintln(w)
+	printAlternatives(w, p)
+}
+
+// printAlternatives tells what else there was, and how sure the plan is.
+func printAlternatives(w io.Writer, p plugin.Plan) {
 	for i, a := range p.Alternatives {
 		if i == 0 {
 			fmt.Fprintln(w, "next best:")

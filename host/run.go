@@ -1,0 +1,120 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"pare/host/client"
+	"pare/plugin"
+)
+
+// lives is how many plugin processes one job may wear out.
+const lives = 3
+
+// run does the job and tells its followers and its record how it ended.
+func (js *jobs) run(ctx context.Context, j *job, rec *record) {
+	result, err := js.exclusive(ctx, j, rec)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	last := client.Progress{Job: j.id, Status: "success"}
+	rec.State = client.Done
+	switch {
+	case errors.Is(err, errAbandoned), errors.Is(err, errClosing):
+		rec.State, rec.Error = client.Stopped, fmt.Sprintf("stopped: %v; ask for it again to go on", err)
+	case err != nil:
+		rec.State, rec.Error, rec.Code = client.Failed, err.Error(), httpStatus(err)
+		js.log.Warn("job failed", "job", j.id, "model", rec.Model, "error", err)
+	default:
+		last.Report, last.Profile = result.Report, result.Profile
+		os.Remove(rec.Corpus.Path) // a user's text is not kept longer than it is needed
+	}
+	js.mu.Lock()
+	delete(js.running, j.id)
+	js.mu.Unlock()
+	if errors.Is(err, errDeleted) {
+		os.RemoveAll(rec.folder)
+	} else if saveErr := rec.save(); saveErr != nil {
+		js.log.Error("cannot save how a job ended", "job", j.id, "error", saveErr)
+	}
+	j.end(last, err)
+}
+
+// exclusive calls the plugin while no other job works on the same model, again
+// when the plugin process is lost: it goes on from what is in the folders.
+func (js *jobs) exclusive(ctx context.Context, j *job, rec *record) (client.Progress, error) {
+	release, err := js.hold(ctx, j, rec.Digest)
+	if err != nil {
+		return client.Progress{}, err
+	}
+	defer release()
+	for life := 1; ; life++ {
+		pruner, err := js.children.pruner()
+		if err != nil {
+			return client.Progress{}, err
+		}
+		result, err := js.call(ctx, pruner, j, rec)
+		if !errors.Is(err, plugin.ErrLost) || ctx.Err() != nil {
+			return result, err
+		}
+		if life == lives {
+			return result, plugin.Errorf(plugin.Unavailable, "the plugin crashed %d times at this job: %w; the server's log has its last words", lives, err)
+		}
+		js.log.Warn("the plugin was lost; the job goes on in a new one", "job", j.id, "error", err)
+		j.report(plugin.Event{Stage: "plugin", Status: "the plugin crashed; starting it again"})
+	}
+}
+
+// hold waits until no other job works on the model.
+func (js *jobs) hold(ctx context.Context, j *job, digest string) (release func(), err error) {
+	js.mu.Lock()
+	token := js.models[digest]
+	if token == nil {
+		token = make(chan struct{}, 1)
+		js.models[digest] = token
+	}
+	js.mu.Unlock()
+	select {
+	case token <- struct{}{}:
+	default:
+		j.report(plugin.Event{Stage: "wait", Status: "waiting for another job on this model"})
+		select {
+		case token <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return func() { <-token }, nil
+}
+
+// call is one call of the plugin.
+func (js *jobs) call(ctx context.Context, p plugin.Pruner, j *job, rec *record) (client.Progress, error) {
+	request := plugin.ProfileRequest{Model: rec.Model, Folder: js.profilesFolder(), Corpus: rec.Corpus, Add: rec.Add}
+	host := &recorded{lent: js.lend(rec.folder), rec: rec}
+	if rec.isProfile() {
+		profile, err := p.Profile(ctx, request, host, j.report)
+		return client.Progress{Profile: &profile}, err
+	}
+	report, err := p.Prune(ctx, plugin.Job{
+		ID: rec.ID, Folder: rec.folder, Profile: request, Selection: rec.Selection,
+		Name: rec.Name, Force: rec.Force, DryRun: rec.DryRun,
+	}, host, j.report)
+	return client.Progress{Report: &report}, err
+}
+
+// recorded notes in the record what is about to be registered, so that after a
+// crash the job knows its own work again.
+type recorded struct {
+	*lent
+	rec *record
+}
+
+func (r *recorded) Register(ctx context.Context, q plugin.RegisterRequest) (plugin.Model, error) {
+	r.rec.Result = q.Digest
+	if err := r.rec.save(); err != nil {
+		return plugin.Model{}, err
+	}
+	return r.lent.Register(ctx, q)
+}
