@@ -19,10 +19,10 @@ import (
 
 // jobs are all jobs, running or kept: each has a folder below folder.
 type jobs struct {
-	folder   string // <models>/pare
-	children *children
-	lend     func(folder string) *lent
-	log      *slog.Logger
+	folder string                        // <models>/pare
+	pruner func() (plugin.Pruner, error) // the running plugin
+	lend   func(folder string) *lent
+	log    *slog.Logger
 
 	mu      sync.Mutex
 	running map[string]*job
@@ -31,9 +31,9 @@ type jobs struct {
 	closed  bool
 }
 
-func newJobs(folder string, c *children, lend func(string) *lent, log *slog.Logger) (*jobs, error) {
+func newJobs(folder string, pruner func() (plugin.Pruner, error), lend func(string) *lent, log *slog.Logger) (*jobs, error) {
 	js := &jobs{
-		folder: folder, children: c, lend: lend, log: log,
+		folder: folder, pruner: pruner, lend: lend, log: log,
 		running: map[string]*job{}, models: map[string]chan struct{}{},
 	}
 	for _, d := range []string{js.jobsFolder(), js.profilesFolder()} {

@@ -40,11 +40,15 @@ func register(r plugin.RegisterRequest) (plugin.Model, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		slog.Warn("replacing a model whose manifest cannot be read", "name", n, "error", err)
 	}
+	facts, err := ggufFacts(r.Path)
+	if err != nil {
+		return plugin.Model{}, err
+	}
 	gguf, err := adopt(r.Path, r.Digest)
 	if err != nil {
 		return plugin.Model{}, noSpace(fmt.Errorf("store the new GGUF: %w", err))
 	}
-	config, err := newConfig(parent, gguf)
+	config, err := newConfig(parent, gguf, facts)
 	if err != nil {
 		return plugin.Model{}, noSpace(fmt.Errorf("store the new configuration: %w", err))
 	}
@@ -118,7 +122,7 @@ func syncFolder(path string) error {
 
 // newConfig is the parent's configuration with the new GGUF's size and type,
 // which `ollama show` and `ollama list` print.
-func newConfig(parent stored, gguf manifest.Layer) (manifest.Layer, error) {
+func newConfig(parent stored, gguf manifest.Layer, facts ggml.KV) (manifest.Layer, error) {
 	b, err := readBlob(parent.manifest.Config.Digest)
 	if err != nil {
 		return manifest.Layer{}, err
@@ -127,12 +131,8 @@ func newConfig(parent stored, gguf manifest.Layer) (manifest.Layer, error) {
 	if err := json.Unmarshal(b, &config); err != nil {
 		return manifest.Layer{}, fmt.Errorf("read the configuration of %s: %w", parent.name, err)
 	}
-	kv, err := ggufFacts(gguf.Digest)
-	if err != nil {
-		return manifest.Layer{}, err
-	}
-	config.ModelType = format.HumanNumber(kv.ParameterCount())
-	config.FileType = kv.FileType().String()
+	config.ModelType = format.HumanNumber(facts.ParameterCount())
+	config.FileType = facts.FileType().String()
 	config.RootFS.DiffIDs = nil
 	for _, l := range parent.manifest.Layers {
 		if l.MediaType == mediaModel {
@@ -155,12 +155,8 @@ func readBlob(digest string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// ggufFacts reads a blob as Ollama does, so that what it shows agrees.
-func ggufFacts(digest string) (ggml.KV, error) {
-	path, err := manifest.BlobsPath(digest)
-	if err != nil {
-		return nil, err
-	}
+// ggufFacts reads a file as Ollama does, so that what it shows agrees.
+func ggufFacts(path string) (ggml.KV, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -108,7 +108,7 @@ func (s *Server) plan(c *gin.Context, r client.PruneRequest) (plugin.Plan, error
 	if err != nil {
 		return plugin.Plan{}, err
 	}
-	p, err := s.children.pruner()
+	p, err := s.jobs.pruner()
 	if err != nil {
 		return plugin.Plan{}, err
 	}

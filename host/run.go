@@ -51,7 +51,7 @@ func (js *jobs) exclusive(ctx context.Context, j *job, rec *record) (client.Prog
 	}
 	defer release()
 	for life := 1; ; life++ {
-		pruner, err := js.children.pruner()
+		pruner, err := js.pruner()
 		if err != nil {
 			return client.Progress{}, err
 		}

@@ -58,7 +58,7 @@ func (s *Server) start(log *slog.Logger) (err error) {
 	}
 	ollama := api.NewClient(loopback(envconfig.Host()), http.DefaultClient)
 	lend := func(folder string) *lent { return &lent{tap: s.tap, ollama: ollama, folder: folder} }
-	if s.jobs, err = newJobs(filepath.Join(envconfig.Models(), "pare"), s.children, lend, log); err != nil {
+	if s.jobs, err = newJobs(filepath.Join(envconfig.Models(), "pare"), s.children.pruner, lend, log); err != nil {
 		return err
 	}
 	handler := s.routes(envconfig.Host().Host)

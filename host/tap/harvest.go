@@ -13,7 +13,7 @@ import (
 // reasons says what each fault means, to people.
 var reasons = [C.FAULTS]string{
 	C.FAULT_BUSY:        "two graphs were computed at the same time",
-	C.FAULT_LAYOUT:      "a residual was not held as contiguous float32",
+	C.FAULT_LAYOUT:      "a residual was not where it was looked for, or not contiguous float32",
 	C.FAULT_ORDER:       "layers did not come one after another",
 	C.FAULT_SHAPE:       "layers differed in their number of tokens",
 	C.FAULT_NO_LAYERS:   "the final norm was found but no input norms: this architecture cannot be traced",

@@ -59,17 +59,25 @@ func Install() error {
 	if err != nil {
 		return fmt.Errorf("connect to trace server: %w", err)
 	}
-	ggml.OnceLoad()
-	if C.tap_install() == 0 {
-		conn.Close()
-		return errors.New("hook devices: ggml has none")
+	s := &service{conn: conn, layers: layers, budget: budget}
+	err = hook()
+	if err == nil {
+		err = s.greet(model)
 	}
-	s := &service{conn: conn, layers: layers}
-	if err := s.greet(model); err != nil {
+	if err != nil {
 		conn.Close()
 		return err
 	}
 	go s.serve(os.Getppid())
+	return nil
+}
+
+// hook puts the tap in front of every device.
+func hook() error {
+	ggml.OnceLoad()
+	if C.tap_install() == 0 {
+		return errors.New("hook devices: ggml has none")
+	}
 	return nil
 }
 

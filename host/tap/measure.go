@@ -16,7 +16,7 @@ var errNotFinite = errors.New("measure residuals: a norm is not finite")
 // measure measures residuals in Go's memory, as the tap measures those of one
 // forward pass: residuals[l][t] is x_l of token t, l < L; final[r] is x_L of
 // output row r; output[t] is the row of token t or -1; position[t] is its place
-// in its sequence, and position may be nil. For tests and benchmarks.
+// in its sequence, and position may be nil. It exists for tests, which cannot call C.
 func measure(residuals [][][]float32, final [][]float32, output, position []int32) (all, last, first plugin.Sums, err error) {
 	layers, tokens, hidden := len(residuals), len(residuals[0]), len(residuals[0][0])
 	s := C.struct_sample{layers: C.int(layers), hidden: C.int64_t(hidden), kept: C.int64_t(tokens)}

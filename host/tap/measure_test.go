@@ -211,26 +211,3 @@ func TestMeasureRefusesNonFinite(t *testing.T) {
 		}
 	}
 }
-
-// The cost of one token of a model with 30 layers 576 wide (SmolLM2-135M), and
-// of one with 32 layers 4096 wide.
-func BenchmarkMeasure(b *testing.B) {
-	for name, shape := range map[string][2]int{"30x576": {30, 576}, "32x4096": {32, 4096}} {
-		b.Run(name, func(b *testing.B) {
-			const tokens = 64
-			x := walk(rand.New(rand.NewPCG(1, 2)), shape[0], shape[1], 1, 0.1)
-			residuals := make([][][]float32, shape[0])
-			output := make([]int32, tokens)
-			for t := range tokens {
-				for l := range residuals {
-					residuals[l] = append(residuals[l], x[l])
-				}
-				output[t] = -1
-			}
-			for b.Loop() {
-				measure(residuals, nil, output, nil)
-			}
-			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/tokens, "µs/token")
-		})
-	}
-}

@@ -217,6 +217,7 @@ static void store(int layer) {
             memcpy(to + k * pass.hidden, (float *)pass.stage.data + keep[k] * pass.hidden, pass.hidden * sizeof(float));
         }
         pass.next++;
+        pass.staged = -1;
     }
 }
 

@@ -72,26 +72,24 @@ static int find_sum(const struct ggml_cgraph *graph, int node) {
 }
 
 // stop_before completes a stop at the product of norm and a weight, node i.
-static bool stop_before(struct stop *s, const struct ggml_cgraph *graph, int i, const struct ggml_tensor *norm) {
+static void stop_before(struct stop *s, const struct ggml_cgraph *graph, int i, const struct ggml_tensor *norm) {
     s->used = is_norm(norm) ? find_node(graph, norm, i) : -1;
     s->tensor = s->used < 0 ? NULL : norm->src[0];
-    s->made = s->tensor ? find_node(graph, s->tensor, s->used) : -1;
-    return true;
 }
 
 // stop_after completes a stop at the sum that reads the product at node i. In
 // the last layer the residual is reduced to the wanted rows before the sum.
-static bool stop_after(struct stop *s, const struct ggml_cgraph *graph, int i) {
+static void stop_after(struct stop *s, const struct ggml_cgraph *graph, int i) {
+    s->tensor = NULL;
     s->used = find_sum(graph, i);
-    if (s->used < 0) return false;
+    if (s->used < 0) return;
     const struct ggml_tensor *sum = graph->nodes[s->used];
-    s->tensor = sum->src[0] == graph->nodes[i] ? sum->src[1] : sum->src[0];
-    if (s->tensor->op == GGML_OP_GET_ROWS && !is_weight(s->tensor->src[0])) {
-        s->used = find_node(graph, s->tensor, s->used);
-        s->tensor = s->tensor->src[0];
+    const struct ggml_tensor *x = sum->src[0] == graph->nodes[i] ? sum->src[1] : sum->src[0];
+    if (x->op == GGML_OP_GET_ROWS && !is_weight(x->src[0])) {
+        s->used = find_node(graph, x, s->used);
+        x = x->src[0];
     }
-    s->made = find_node(graph, s->tensor, s->used);
-    return s->used >= 0;
+    if (s->used >= 0) s->tensor = x;
 }
 
 // find_stop reports whether node i multiplies a norm by a weight that tells
@@ -102,7 +100,13 @@ static bool find_stop(struct stop *s, const struct ggml_cgraph *graph, int i, en
     int w = 1;
     if (!match_weight(mul->src[w], s) && !match_weight(mul->src[w = 0], s)) return false;
     if (s->style != NORM_UNKNOWN && style != NORM_UNKNOWN && s->style != style) return false;
-    return s->style == NORM_AFTER ? stop_after(s, graph, i) : stop_before(s, graph, i, mul->src[1 - w]);
+    if (s->style == NORM_AFTER) {
+        stop_after(s, graph, i);
+    } else {
+        stop_before(s, graph, i, mul->src[1 - w]);
+    }
+    s->made = s->tensor ? find_node(graph, s->tensor, s->used) : -1;
+    return true;
 }
 
 // find_inputs notes the positions and the wanted rows if node n reads them.

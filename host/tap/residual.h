@@ -30,7 +30,7 @@ enum norm_style { NORM_UNKNOWN, NORM_BEFORE, NORM_AFTER };
 struct stop {
     int layer;
     enum norm_style style;            // NORM_UNKNOWN if FINAL or UNNAMED
-    const struct ggml_tensor *tensor; // NULL: it was the UNNAMED one of the graph before
+    const struct ggml_tensor *tensor; // NULL if not in this graph: it may be the UNNAMED one of the graph before
     int made;                         // index of the node that computes it, -1 if it came from elsewhere
     int used;                         // index of a node that reads it
 };

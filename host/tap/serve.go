@@ -22,7 +22,8 @@ const budget = 512 << 20
 // A service carries out the server's commands, one after another.
 type service struct {
 	conn   net.Conn
-	layers int
+	layers int // the most a pass can have
+	budget int // bytes the residuals of a pass may take
 }
 
 // greet introduces this runner and carries out the server's first command.
@@ -45,7 +46,7 @@ func (s *service) answer() error {
 	var r wire.Reply
 	switch c.Op {
 	case wire.Start:
-		C.tap_start(C.int(s.layers), budget)
+		C.tap_start(C.int(s.layers), C.size_t(s.budget))
 	case wire.Stop:
 		C.tap_stop()
 	case wire.Drain:
