@@ -43,6 +43,10 @@ bin/pare: bin/pare-plugin headers FORCE
 	@if ! [ -e bin/pare ]; then echo "building pare (Ollama's C++ takes some minutes, the first time)"; fi
 	@go build -ldflags "$(LDFLAGS) -X pare/host.PluginSHA256=$$(sha256sum bin/pare-plugin | cut -d' ' -f1)" -o $@ ./host/pare
 
+# Ollama's own command from the same module, to compare with.
+bin/ollama: headers
+	@go build -ldflags "$(LDFLAGS)" -o $@ github.com/ollama/ollama
+
 # --- headers ----------------------------------------------------------------
 # Ollama's Go module leaves out its vendored headers. Three come from other Go
 # modules; those of ggml are links into the module itself, for the tap.
@@ -117,15 +121,17 @@ race: headers ## unit tests of what shares state, under the race detector
 	go test -race ./plugin/... ./host ./host/client ./host/trace/...
 
 .PHONY: test
-test: check race build model ## all tests, on tiny models and on SmolLM2-135M
-	PARE_BIN=$(abspath bin/pare) PARE_MODEL=$(abspath $(MODEL)) go test -count=1 -timeout 40m -v ./integration/... | $(QUIET)
+test: check race build bin/ollama model ## all tests, on tiny models and on SmolLM2-135M
+	$(FOR_TESTS) go test -count=1 -timeout 40m -v ./integration/... | $(QUIET)
+
+FOR_TESTS = PARE_BIN=$(abspath bin/pare) OLLAMA_BIN=$(abspath bin/ollama) PARE_MODEL=$(abspath $(MODEL))
 
 # The names of the tests as they end, what failed in full, and the closing lines.
 QUIET = awk '/^(=== |--- SKIP)/ {next} {print; fflush()}'
 
 .PHONY: bench
-bench: build model ## measurements: ratios of alternated pairs
-	PARE_BIN=$(abspath bin/pare) PARE_MODEL=$(abspath $(MODEL)) go test -count=1 -timeout 60m -run '^$$' -bench . -benchtime 1x ./integration
+bench: build bin/ollama model ## measurements: ratios of alternated pairs
+	$(FOR_TESTS) go test -count=1 -timeout 60m -run '^$$' -bench . -benchtime 1x ./integration
 
 .PHONY: lint
 lint: headers ## gofmt, go vet, staticcheck

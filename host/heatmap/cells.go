@@ -7,6 +7,8 @@ import (
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"pare/plugin/layers"
 )
 
 // shown is the place of a distance on the colour scale, 0..1.
@@ -40,7 +42,7 @@ func (f *figure) heat(p panel) {
 		f.dot(p, p.at(float64(f.best(n)), float64(n)), min(radius, 2.6))
 	}
 	for _, r := range f.joined() {
-		f.outline(p, p.at(float64(r.first), float64(r.last-r.first+1)), width, height)
+		f.outline(p, p.at(float64(r.First), float64(r.Last-r.First+1)), width, height)
 	}
 	p.frame()
 	p.across(round(0, float64(f.layers-1), 16, true), "a: first layer removed")
@@ -61,8 +63,8 @@ func (f *figure) best(n int) int {
 }
 
 // joined are the blocks of the plan that have a cell.
-func (f *figure) joined() []run {
-	return slices.DeleteFunc(runs(f.remove), func(r run) bool { return r.last >= f.top })
+func (f *figure) joined() []layers.Run {
+	return slices.DeleteFunc(layers.Runs(f.remove), func(r layers.Run) bool { return r.Last >= f.top })
 }
 
 func (f *figure) dot(p panel, at vg.Point, radius vg.Length) {

@@ -3,6 +3,8 @@ package heatmap
 import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"pare/plugin/layers"
 )
 
 // curve draws one value a layer as a line with dots, over bands where the plan
@@ -14,8 +16,8 @@ func (f *figure) curve(p panel, title string, values []float64) {
 	if p.y1 == 0 {
 		p.y1 = 1
 	}
-	for _, r := range runs(f.remove) {
-		p.FillPolygon(blush, p.box(float64(r.first)-.5, 0, float64(r.last)+.5, p.y1)[:4])
+	for _, r := range layers.Runs(f.remove) {
+		p.FillPolygon(blush, p.box(float64(r.First)-.5, 0, float64(r.Last)+.5, p.y1)[:4])
 	}
 	ticks := round(0, p.y1, 5, false)
 	for _, y := range ticks {
@@ -30,8 +32,8 @@ func (f *figure) curve(p panel, title string, values []float64) {
 	radius := min((p.at(1, 0).X-p.at(0, 0).X)*.25, 2.4)
 	for l, at := range line {
 		dot := draw.GlyphStyle{Color: steel, Radius: radius, Shape: draw.CircleGlyph{}}
-		for _, r := range runs(f.remove) {
-			if r.first <= l && l <= r.last {
+		for _, r := range layers.Runs(f.remove) {
+			if r.First <= l && l <= r.Last {
 				dot.Color = vermilion
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 
 	"pare/plugin"
+	"pare/plugin/layers"
 )
 
 // A figure is a profile about to be drawn.
@@ -51,7 +52,7 @@ func newFigure(p plugin.Profile, o Options) (*figure, error) {
 		many(m.Tokens, "token"), many(int64(p.Chunks), "chunk"), of(p.Corpora))
 	f.subtitle = plain(f.subtitle)
 	if len(remove) > 0 {
-		f.chosen = append(f.chosen, "the plan: "+abridge(spell(remove)))
+		f.chosen = append(f.chosen, "the plan: "+abridge(layers.Phrase(remove)))
 		if c := o.Plan.Chosen; c.Score != 0 {
 			f.chosen = append(f.chosen, fmt.Sprintf("%s %.4g (95%%: %.4g to %.4g)", o.Plan.Criterion, c.Score, c.Low, c.High))
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"pare/plugin"
+	"pare/plugin/layers"
 )
 
 // wide is the length of the longest bar in the table.
@@ -67,7 +68,7 @@ func header(w io.Writer, p plugin.Profile, m plugin.Means, tokens string, plan *
 	}
 	if plan != nil && len(plan.Remove) > 0 {
 		c := plan.Chosen
-		fmt.Fprintf(w, "plan      * %s of %d by %s", spell(plan.Remove), p.Layers, plan.Criterion)
+		fmt.Fprintf(w, "plan      * %s of %d by %s", layers.Phrase(plan.Remove), p.Layers, plan.Criterion)
 		if c.Score != 0 {
 			fmt.Fprintf(w, ": %.4g (95%%: %.4g to %.4g)", c.Score, c.Low, c.High)
 		}

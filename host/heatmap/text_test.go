@@ -51,7 +51,7 @@ func TestTextMarksWhatThePlanRemoves(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := b.String()
-	for _, want := range []string{"\n*     4 ", "\n      5 ", "\n*    29         -          -        - ", "42 tokens in 42 chunks: output tokens only", "layers 4, 29 of 30 by angular"} {
+	for _, want := range []string{"\n*     4 ", "\n      5 ", "\n*    29         -          -        - ", "42 tokens in 42 chunks: output tokens only", "layers 4,29 of 30 by angular"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}
@@ -75,8 +75,8 @@ func TestNamesCannotSteerTheTerminal(t *testing.T) {
 
 func TestLongListsAreAbridged(t *testing.T) {
 	for list, want := range map[string]string{
-		"layers 1-2, 4": "layers 1-2, 4",
-		"layers 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21": "layers 1, 3, 5, 7, 9, 11, 13, 15, …",
+		"layers 1-2,4": "layers 1-2,4",
+		"layers 1,3,5,7,9,11,13,15,17,19,21,23,25": "layers 1,3,5,7,9,11,13,15,17,19,21, …",
 	} {
 		if got := abridge(list); got != want {
 			t.Errorf("%q, want %q", got, want)

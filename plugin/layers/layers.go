@@ -59,25 +59,33 @@ func parseLayer(s string) (int, error) {
 	return int(n), nil
 }
 
+// A Run is a range of consecutive layers, both ends included.
+type Run struct{ First, Last int }
+
+// Runs splits a sorted list into its runs.
+func Runs(list []int) []Run {
+	var out []Run
+	for _, l := range list {
+		if n := len(out); n > 0 && out[n-1].Last == l-1 {
+			out[n-1].Last = l
+		} else {
+			out = append(out, Run{l, l})
+		}
+	}
+	return out
+}
+
 // Format writes a sorted list the way Parse reads it.
 func Format(list []int) string {
-	var b strings.Builder
-	for i := 0; i < len(list); {
-		j := i
-		for j+1 < len(list) && list[j+1] == list[j]+1 {
-			j++
+	var parts []string
+	for _, r := range Runs(list) {
+		if r.First == r.Last {
+			parts = append(parts, strconv.Itoa(r.First))
+		} else {
+			parts = append(parts, fmt.Sprintf("%d-%d", r.First, r.Last))
 		}
-		if b.Len() > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(strconv.Itoa(list[i]))
-		if j > i {
-			b.WriteByte('-')
-			b.WriteString(strconv.Itoa(list[j]))
-		}
-		i = j + 1
 	}
-	return b.String()
+	return strings.Join(parts, ",")
 }
 
 // Phrase is Format with the noun: "layer 3", "layers 3,20-27".

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"pare/plugin"
+	"pare/plugin/layers"
 )
 
 // border is how many layers on either side of the cut-off of an influence
@@ -113,7 +114,7 @@ func (r *request) free() error {
 	const last = "the last layer (which stays unless remove names it)"
 	protected := last
 	if len(r.protected) > 0 {
-		protected = "protected " + spell(r.protected) + " and " + last
+		protected = "protected " + layers.Phrase(r.protected) + " and " + last
 	}
 	var open []int
 	for l, kept := range r.keep {
@@ -126,8 +127,8 @@ func (r *request) free() error {
 			protected, len(open), r.n)}
 	}
 	longest := 0
-	for _, w := range runs(open) {
-		longest = max(longest, w.last-w.first+1)
+	for _, w := range layers.Runs(open) {
+		longest = max(longest, w.Last-w.First+1)
 	}
 	return &SelectionError{"protect", fmt.Sprintf("no block of %d layers avoids %s: the longest free block has %d: remove fewer or protect fewer",
 		r.n, protected, longest)}

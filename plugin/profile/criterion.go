@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"pare/plugin"
+	"pare/plugin/layers"
 )
 
 // A criterion is a rule that gives a set of layers a score; the lowest wins.
@@ -88,8 +89,8 @@ func named(name string) (criterion, error) {
 // blocks, which only an explicit request can name, scores their sum.
 func angular(remove []int) []term {
 	var terms []term
-	for _, r := range runs(remove) {
-		terms = append(terms, term{a: r.first, b: r.last + 1})
+	for _, r := range layers.Runs(remove) {
+		terms = append(terms, term{a: r.First, b: r.Last + 1})
 	}
 	return terms
 }

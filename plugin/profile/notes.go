@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"pare/plugin"
+	"pare/plugin/layers"
 )
 
 // What it takes to trust a plan without a warning. A percentile interval from
@@ -53,7 +54,7 @@ func (r *request) amount(f *field) []string {
 		note("little text: %s in %s; the interval is uncertain, and another text may favour other layers",
 			many(s.tokens, "token"), many(int64(len(s.chunks)), "chunk"))
 	}
-	if n := len(runs(r.remove)); n > 1 && f.scored && r.by.name == "angular" {
+	if n := len(layers.Runs(r.remove)); n > 1 && f.scored && r.by.name == "angular" {
 		note("the layers form %d blocks: the score is the sum of their distances", n)
 	}
 	return notes
@@ -67,7 +68,7 @@ func (r *request) rivals(f *field) []string {
 	}
 	var notes []string
 	if best := f.others[0]; best.score < f.chosen.score {
-		note := fmt.Sprintf("%s would score better by %s, %.4g against %.4g", spell(best.remove), r.by.name, best.score, f.chosen.score)
+		note := fmt.Sprintf("%s would score better by %s, %.4g against %.4g", layers.Phrase(best.remove), r.by.name, best.score, f.chosen.score)
 		if len(best.draws) > 0 {
 			note += fmt.Sprintf(", in %.0f%% of resamplings", 100*best.beats(f.chosen))
 		}
@@ -76,7 +77,7 @@ func (r *request) rivals(f *field) []string {
 	var names []string
 	for _, c := range f.others {
 		if c.score >= f.chosen.score && c.beats(f.chosen) > tied {
-			names = append(names, spell(c.remove))
+			names = append(names, layers.Phrase(c.remove))
 		}
 	}
 	more := ""

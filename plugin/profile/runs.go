@@ -3,42 +3,7 @@ package profile
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
-
-// A run is a range of consecutive layers, both ends included.
-type run struct{ first, last int }
-
-// runs splits a sorted set of layers into its runs.
-func runs(layers []int) []run {
-	var out []run
-	for _, l := range layers {
-		if n := len(out); n > 0 && out[n-1].last == l-1 {
-			out[n-1].last = l
-		} else {
-			out = append(out, run{l, l})
-		}
-	}
-	return out
-}
-
-// spell writes a set of layers for people: "layer 5", "layers 3, 11-16".
-func spell(layers []int) string {
-	var b strings.Builder
-	for i, r := range runs(layers) {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		fmt.Fprint(&b, r.first)
-		if r.last > r.first {
-			fmt.Fprintf(&b, "-%d", r.last)
-		}
-	}
-	if len(layers) == 1 {
-		return "layer " + b.String()
-	}
-	return "layers " + b.String()
-}
 
 // block is the set of n layers from a.
 func block(a, n int) []int {

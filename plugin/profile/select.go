@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"pare/plugin"
+	"pare/plugin/layers"
 )
 
 // listed is how many alternatives a plan shows.
@@ -51,7 +52,7 @@ func Select(in Input, sel plugin.Selection, cuttable func(remove []int) error) (
 	}
 	if r.remove != nil {
 		if err := cuttable(r.remove); err != nil {
-			return plugin.Plan{}, fmt.Errorf("remove %s: %w", spell(r.remove), err)
+			return plugin.Plan{}, fmt.Errorf("remove %s: %w", layers.Phrase(r.remove), err)
 		}
 	}
 	f, err := r.rank(in.Chunks, cuttable)

@@ -180,7 +180,7 @@ func TestSelectRefuses(t *testing.T) {
 		{selection{Layers: 2, Protect: []int{-3}}, "protect", "no layer -3"},
 		{selection{Layers: 2, Criterion: "magic"}, "criterion", "angular, cumulative, influence, deepest"},
 		{selection{Layers: 2, Tokens: "first"}, "tokens", `"all" or "last"`},
-		{selection{Layers: 6, Protect: []int{3, 8}}, "protect", "no block of 6 layers avoids protected layers 3, 8 and the last layer (which stays unless remove names it): the longest free block has 4"},
+		{selection{Layers: 6, Protect: []int{3, 8}}, "protect", "no block of 6 layers avoids protected layers 3,8 and the last layer (which stays unless remove names it): the longest free block has 4"},
 		{selection{Layers: 11, Protect: []int{3}, Criterion: "influence"}, "protect", "there are 10 layers, of which 11 cannot go"},
 	} {
 		_, err := Select(input(twelve, 2, 0), c.sel, nil)
