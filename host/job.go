@@ -37,6 +37,7 @@ type job struct {
 	changed   chan struct{}     // closed and replaced at every change
 	followers int
 	leaving   *time.Timer
+	stopping  bool            // it was cancelled
 	last      client.Progress // how it ended
 	err       error
 }
@@ -105,15 +106,20 @@ func (j *job) latest() *client.Progress {
 	return &p
 }
 
-// attach counts a follower in; the job must not be abandoned before it leaves.
-func (j *job) attach() {
+// attach counts a follower in, unless the job was cancelled; it must not be
+// abandoned before the follower leaves.
+func (j *job) attach() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.stopping {
+		return false
+	}
 	j.followers++
 	if j.leaving != nil {
 		j.leaving.Stop()
 		j.leaving = nil
 	}
+	return true
 }
 
 // detach counts a follower out and abandons the job after the last one.
@@ -121,8 +127,26 @@ func (j *job) detach() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.followers--; j.followers == 0 {
-		j.leaving = time.AfterFunc(grace, func() { j.cancel(errAbandoned) })
+		j.leaving = time.AfterFunc(grace, j.abandon)
 	}
+}
+
+// abandon cancels the job unless somebody has come back.
+func (j *job) abandon() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.followers == 0 {
+		j.stopping = true
+		j.cancel(errAbandoned)
+	}
+}
+
+// stop cancels the job; it ends some time later.
+func (j *job) stop(cause error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.stopping = true
+	j.cancel(cause)
 }
 
 // follow hands on the story so far and then each change, until the job ends or

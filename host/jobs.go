@@ -47,8 +47,16 @@ func newJobs(folder string, pruner func() (plugin.Pruner, error), lend func(stri
 func (js *jobs) jobsFolder() string     { return filepath.Join(js.folder, "jobs") }
 func (js *jobs) profilesFolder() string { return filepath.Join(js.folder, "profiles") }
 
-// interrupted marks the jobs that were running when the last server ended.
+// interrupted marks the jobs that were running when the last server ended, and
+// deletes what it or its plugin left half-written.
 func (js *jobs) interrupted() error {
+	jobs, _ := filepath.Glob(filepath.Join(js.jobsFolder(), "*"))
+	profiles, _ := filepath.Glob(filepath.Join(js.profilesFolder(), "*"))
+	for _, folder := range slices.Concat(jobs, profiles, []string{js.folder}) {
+		if err := sweep(folder); err != nil {
+			js.log.Warn("cannot clean up after the last server", "error", err)
+		}
+	}
 	for _, r := range js.kept() {
 		if r.State != client.Running {
 			continue
@@ -174,12 +182,17 @@ func (js *jobs) start(rec *record, corpus *client.Corpus, allowed func(before *r
 
 	js.mu.Lock()
 	defer js.mu.Unlock()
+	for js.running[rec.ID] != nil {
+		j := js.running[rec.ID]
+		if j.attach() {
+			return j, nil
+		}
+		js.mu.Unlock()
+		<-j.done // it was cancelled and is coming to its end
+		js.mu.Lock()
+	}
 	if js.closed {
 		return nil, plugin.Errorf(plugin.Unavailable, "the server is stopping")
-	}
-	if j := js.running[rec.ID]; j != nil {
-		j.attach()
-		return j, nil
 	}
 	if err := js.sameName(rec); err != nil {
 		return nil, err
@@ -192,6 +205,9 @@ func (js *jobs) start(rec *record, corpus *client.Corpus, allowed func(before *r
 		return nil, err
 	}
 	if err := js.prepare(rec, corpus, text); err != nil {
+		if before == nil {
+			os.RemoveAll(rec.folder) // nothing in it is of use
+		}
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -233,14 +249,20 @@ var jobID = regexp.MustCompile(`^[0-9a-f]{12}$`)
 
 // remove cancels a job, running or not, and deletes its folder.
 func (js *jobs) remove(id string) error {
-	if j := js.find(id); j != nil {
-		j.cancel(errDeleted)
+	j := js.find(id)
+	if j != nil {
+		j.stop(errDeleted)
 		<-j.done
-		return nil
 	}
+	js.mu.Lock()
+	defer js.mu.Unlock()
 	folder := filepath.Join(js.jobsFolder(), id)
-	if _, err := os.Stat(folder); err != nil || !jobID.MatchString(id) {
+	_, err := os.Stat(folder)
+	switch {
+	case j == nil && (err != nil || !jobID.MatchString(id)):
 		return noSuchJob(id)
+	case js.running[id] != nil: // it was asked for anew in the meantime
+		return nil
 	}
 	if err := os.RemoveAll(folder); err != nil {
 		return fmt.Errorf("delete job %s: %w", id, err)
@@ -251,8 +273,10 @@ func (js *jobs) remove(id string) error {
 // join attaches to a running job, or tells how a kept one ended.
 func (js *jobs) join(id string) (*job, error) {
 	if j := js.find(id); j != nil {
-		j.attach()
-		return j, nil
+		if j.attach() {
+			return j, nil
+		}
+		<-j.done
 	}
 	if !jobID.MatchString(id) {
 		return nil, noSuchJob(id)
@@ -282,7 +306,7 @@ func (js *jobs) close() {
 	js.mu.Lock()
 	js.closed = true
 	for _, j := range js.running {
-		j.cancel(errClosing)
+		j.stop(errClosing)
 	}
 	js.mu.Unlock()
 	js.wg.Wait()

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ollama/ollama/api"
 	"github.com/ollama/ollama/envconfig"
@@ -82,7 +83,7 @@ func (l *lent) Trace(ctx context.Context, r plugin.TraceRequest, each func(plugi
 // letting go of it.
 func (l *lent) session(ctx context.Context, s stored) (*trace.Session, error) {
 	for {
-		session, err := l.tap.Start(ctx, s.path)
+		session, err := l.tap.Start(ctx, s.path, trace.PromptTokens)
 		if !errors.Is(err, trace.ErrBusy) {
 			return session, err
 		}
@@ -100,11 +101,9 @@ func (l *lent) session(ctx context.Context, s stored) (*trace.Session, error) {
 // is thrown away.
 func (l *lent) traceGroup(ctx context.Context, session *trace.Session, s stored, texts []plugin.Text) (plugin.TraceDelta, error) {
 	var last error
-	for try := range tries {
-		if try > 0 {
-			if err := l.displace(ctx, session, s, len(texts)); err != nil {
-				return plugin.TraceDelta{}, err
-			}
+	for range tries {
+		if err := l.displace(ctx, session, s, texts); err != nil {
+			return plugin.TraceDelta{}, err
 		}
 		delta, err := l.traceOnce(ctx, session, s, texts)
 		if err == nil || plugin.KindOf(err) != plugin.Unavailable {
@@ -194,18 +193,31 @@ func evaluateError(s stored, err error) error {
 	return plugin.Errorf(plugin.Unavailable, "run text through %s: %w", name, err)
 }
 
-// displace fills the runner's caches with something else, starting a runner if
-// the last one was lost, and throws away what was measured so far.
-func (l *lent) displace(ctx context.Context, session *trace.Session, s stored, caches int) error {
-	texts := make([]plugin.Text, caches)
-	for i := range texts {
-		texts[i].Text = string(rune('a' + i%26))
-	}
-	if _, err := l.run(ctx, s, texts); err != nil && plugin.KindOf(err) != plugin.Unavailable {
+// displace fills the runner's prefix caches with something that texts do not
+// begin with, starting a runner if there is none, and throws away what was
+// measured so far. What is measured next does not depend on what the model was
+// asked before: a trace that was cut short goes on as if it had not been.
+func (l *lent) displace(ctx context.Context, session *trace.Session, s stored, texts []plugin.Text) error {
+	if _, err := l.run(ctx, s, unlike(texts)); err != nil && plugin.KindOf(err) != plugin.Unavailable {
 		return err
 	}
 	if _, err := session.Drain(ctx); err != nil && !errors.Is(err, trace.ErrRunnerGone) {
 		return fmt.Errorf("trace %s: %w", s.name.DisplayShortest(), err)
 	}
 	return ctx.Err()
+}
+
+// unlike returns as many texts of one letter, none of which begins one of texts.
+func unlike(texts []plugin.Text) (out []plugin.Text) {
+	begins := map[rune]bool{}
+	for _, t := range texts {
+		first, _ := utf8.DecodeRuneInString(t.Text)
+		begins[first] = true
+	}
+	for c := 'a'; len(out) < len(texts); c++ {
+		if !begins[c] {
+			out = append(out, plugin.Text{Text: string(c)})
+		}
+	}
+	return out
 }

@@ -175,7 +175,10 @@ func writeManifest(n model.Name, config manifest.Layer, layers []manifest.Layer)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	// The temporary file must not stand among the manifests, where the server
+	// would take it for one, and stands where the next server would delete it.
+	temp := filepath.Join(envconfig.Models(), "pare")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.MkdirAll(temp, 0o700)); err != nil {
 		return err
 	}
 	b, err := json.Marshal(manifest.Manifest{
@@ -187,7 +190,5 @@ func writeManifest(n model.Name, config manifest.Layer, layers []manifest.Layer)
 	if err != nil {
 		return err
 	}
-	// The temporary file must not stand among the manifests, where the server
-	// would take it for one.
-	return renameio.WriteFile(path, append(b, '\n'), 0o644, renameio.WithTempDir(envconfig.Models()))
+	return renameio.WriteFile(path, append(b, '\n'), 0o644, renameio.WithTempDir(temp))
 }

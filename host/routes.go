@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 
@@ -41,20 +43,28 @@ func (s *Server) routes(listen string) http.Handler {
 }
 
 // body reads a request's JSON, strictly: a misspelt field would otherwise be
-// ignored in silence.
+// ignored in silence, and bytes that are no UTF-8 be replaced.
 func body(c *gin.Context, into any) bool {
-	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, 2*maxCorpus)
-	d := json.NewDecoder(c.Request.Body)
+	err := decode(http.MaxBytesReader(c.Writer, c.Request.Body, 2*maxCorpus), into)
+	if err != nil {
+		fail(c, plugin.Errorf(plugin.Invalid, "read the request's JSON: %w", err))
+	}
+	return err == nil
+}
+
+func decode(r io.Reader, into any) error {
+	b, err := io.ReadAll(r)
+	switch {
+	case err != nil:
+		return err
+	case len(b) == 0:
+		return errors.New("it is empty")
+	case !utf8.Valid(b):
+		return errors.New("it is not UTF-8; convert the text first")
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
-	err := d.Decode(into)
-	if err == nil {
-		return true
-	}
-	if errors.Is(err, io.EOF) {
-		err = errors.New("it is empty")
-	}
-	fail(c, plugin.Errorf(plugin.Invalid, "read the request's JSON: %w", err))
-	return false
+	return d.Decode(into)
 }
 
 func wantsStream(stream *bool) bool { return stream == nil || *stream }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"pare/host/client"
 	"pare/plugin"
@@ -31,15 +32,38 @@ func (js *jobs) run(ctx context.Context, j *job, rec *record) {
 		last.Report, last.Profile = result.Report, result.Profile
 		os.Remove(rec.Corpus.Path) // a user's text is not kept longer than it is needed
 	}
-	js.mu.Lock()
-	delete(js.running, j.id)
-	js.mu.Unlock()
-	if errors.Is(err, errDeleted) {
-		os.RemoveAll(rec.folder)
-	} else if saveErr := rec.save(); saveErr != nil {
-		js.log.Error("cannot save how a job ended", "job", j.id, "error", saveErr)
-	}
+	js.keep(j, rec, errors.Is(err, errDeleted))
 	j.end(last, err)
+}
+
+// keep leaves of an ended job what is of use: its record and the work that a
+// resume needs, or nothing. Until then no other try can begin.
+func (js *jobs) keep(j *job, rec *record, deleted bool) {
+	js.mu.Lock()
+	defer js.mu.Unlock()
+	delete(js.running, j.id)
+	if deleted {
+		if err := os.RemoveAll(rec.folder); err != nil {
+			js.log.Error("cannot delete a job's folder", "job", j.id, "error", err)
+		}
+		return
+	}
+	if err := sweep(rec.folder); err != nil {
+		js.log.Warn("cannot clean up a job's folder", "job", j.id, "error", err)
+	}
+	if err := rec.save(); err != nil {
+		js.log.Error("cannot save how a job ended", "job", j.id, "error", err)
+	}
+}
+
+// sweep deletes what a crash left half-written in a folder: by the contract such
+// files have names that begin with a dot.
+func sweep(folder string) error {
+	left, err := filepath.Glob(filepath.Join(folder, ".*"))
+	for _, path := range left {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
 }
 
 // exclusive calls the plugin while no other job works on the same model, again

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -50,7 +49,11 @@ func pairs(b *testing.B, name string, n int, x, y func(round int) float64) {
 // opticks is prose that every Go installation brings, read at run time.
 func opticks(tb testing.TB) string {
 	tb.Helper()
-	b, err := os.ReadFile(filepath.Join(runtime.GOROOT(), "src/testdata/Isaac.Newton-Opticks.txt"))
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(root)), "src/testdata/Isaac.Newton-Opticks.txt"))
 	if err != nil {
 		tb.Fatal(err)
 	}

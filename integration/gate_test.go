@@ -52,14 +52,16 @@ func newGate(tb testing.TB, folder, name string) *gate {
 	return g
 }
 
-// wait returns when a job has reached the gate, with what opens it again.
-func (g *gate) wait(s *server) (open func()) {
+// wait returns when a job has reached the gate, with what opens it again; done is
+// closed if the job ends before.
+func (g *gate) wait(s *server, done <-chan struct{}) (open func()) {
 	g.tb.Helper()
 	select {
 	case f := <-g.reached:
 		return func() { f.Close() }
+	case <-done:
 	case <-time.After(2 * time.Minute):
-		g.tb.Fatalf("no job came to %s\n%s", filepath.Base(g.path), s.tail())
-		return nil
 	}
+	g.tb.Fatalf("no job came to %s\n%s", filepath.Base(g.path), s.tail())
+	return nil
 }

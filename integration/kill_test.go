@@ -26,14 +26,15 @@ type site struct {
 	text   string // of the corpus
 }
 
-// newSite serves a model so deep that its cut is written in more than one step.
+// newSite serves a model so deep that its cut is written in more than one step,
+// on one thread: several would spend their time in waiting for each other.
 func newSite(t *testing.T) *site {
 	t.Helper()
 	gates := t.TempDir()
 	env := append(buildPlugin(t, "./testdata/gated"), "PARE_TEST_GATES="+gates)
 	s := &site{server: startServer(t, env...), gates: gates, text: lightCorpus()}
 	s.corpus = filepath.Join(s.home, "light.jsonl")
-	model, err := tinymodel.New(tinymodel.Config{Architecture: "llama", Layers: 120, Seed: 1})
+	model, err := tinymodel.New(tinymodel.Config{Architecture: "llama", Layers: 60, Seed: 1, Float32: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,12 +44,12 @@ func newSite(t *testing.T) *site {
 			t.Fatal(err)
 		}
 	}
-	s.create("tiny", path)
+	s.create("tiny", path, "PARAMETER num_thread 1")
 	return s
 }
 
-// lightCorpus is eight texts with the same first words, so that each finds part
-// of itself in the runner's prompt cache, or not, after a kill.
+// lightCorpus is eight texts with the same first words, so that each could find
+// a little of itself in the runner's prompt cache, and could not after a kill.
 func lightCorpus() string {
 	var b strings.Builder
 	for _, end := range []string{
@@ -56,7 +57,7 @@ func lightCorpus() string {
 		"that meets water at a slant turns towards the upright.", "is not mixed from colours, some say; others see colours in it.",
 		"goes straight through a body without colour.", "and the heat of one body warm another.", "has parts.",
 	} {
-		fmt.Fprintf(&b, "{\"text\": \"The light %s\"}\n", end)
+		fmt.Fprintf(&b, "{\"text\": \"The light %s%s\"}\n", end, strings.Repeat(" Two rays of it are not one ray.", 8))
 	}
 	return b.String()
 }
@@ -118,6 +119,14 @@ func (s *site) jobs() []client.Job {
 		s.tb.Fatal(err)
 	}
 	return jobs
+}
+
+// during makes failures those of a subtest until it ends. The server stays the
+// same one, for it may be started anew in between.
+func (s *site) during(t *testing.T) {
+	outer := s.tb
+	s.tb = t
+	t.Cleanup(func() { s.tb = outer })
 }
 
 // reset forgets all that was done, but for the model itself.
@@ -210,23 +219,21 @@ func TestKill(t *testing.T) {
 	victims := []struct {
 		name string
 		kill func(*testing.T, *site, *call, func()) string
-		at   []string
 	}{
-		{"plugin", killPlugin, points},
-		{"runner", killRunner, points},
-		{"server", killServer, points},
-		{"connection", dropConnection, points},
+		{"plugin", killPlugin},
+		{"runner", killRunner},
+		{"server", killServer},
+		{"connection", dropConnection},
 	}
 	for _, v := range victims {
-		for _, point := range v.at {
+		for _, point := range points {
 			t.Run(v.name+"/"+point, func(t *testing.T) {
-				s.tb = t
-				defer func() { s.tb = nil }()
+				s.during(t)
 				s.reset()
 				s.generate("tiny", "The light", 4)
 				gate := newGate(t, s.gates, point)
 				job := s.begin(s.request())
-				open := gate.wait(s.server)
+				open := gate.wait(s.server, job.done)
 				if got := v.kill(t, s, job, open); got != want {
 					t.Errorf("made %s, undisturbed %s", got, want)
 				}
@@ -235,7 +242,6 @@ func TestKill(t *testing.T) {
 			})
 		}
 	}
-	s.tb = t
 }
 
 // checkAlive demands that both models are served.

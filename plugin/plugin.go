@@ -20,7 +20,8 @@ import "context"
 // Prune and Profile report their progress by calling event, from one goroutine
 // at a time, and stop with ctx.Err() soon after ctx is done. Everything they
 // keep is in the folders they are given; called again with the same request
-// after a crash or a cancel, they go on from what is there.
+// after a crash or a cancel, they go on from what is there. The server deletes
+// files there whose names begin with a dot: they are half-written.
 type Pruner interface {
 	// Describe tells what the plugin can do.
 	Describe(ctx context.Context) (Description, error)

@@ -29,7 +29,7 @@ var handshake = goplugin.HandshakeConfig{
 
 const (
 	prunerName = "pruner"
-	maxMessage = 64 << 20 // bytes; a profile of a deep model is a few MB
+	maxMessage = 256 << 20 // bytes; the largest corpus that the server takes, and its digests, fit four times
 )
 
 // grpcPlugin joins the adapters to go-plugin.
@@ -123,6 +123,43 @@ func dispense(client *goplugin.Client) (Pruner, error) {
 		return nil, fmt.Errorf("plugin gave a %T", raw)
 	}
 	return p, nil
+}
+
+// Describe implements [Pruner], as do the methods below. A call that loses the
+// process leaves no doubt behind: the process has ended, and Exited says so.
+func (p *Process) Describe(ctx context.Context) (Description, error) {
+	d, err := p.Pruner.Describe(ctx)
+	return d, p.bury(ctx, err)
+}
+
+// Profile implements [Pruner].
+func (p *Process) Profile(ctx context.Context, r ProfileRequest, h Host, event func(Event)) (Profile, error) {
+	profile, err := p.Pruner.Profile(ctx, r, h, event)
+	return profile, p.bury(ctx, err)
+}
+
+// Plan implements [Pruner].
+func (p *Process) Plan(ctx context.Context, r PlanRequest) (Plan, error) {
+	plan, err := p.Pruner.Plan(ctx, r)
+	return plan, p.bury(ctx, err)
+}
+
+// Prune implements [Pruner].
+func (p *Process) Prune(ctx context.Context, j Job, h Host, event func(Event)) (Report, error) {
+	report, err := p.Pruner.Prune(ctx, j, h, event)
+	return report, p.bury(ctx, err)
+}
+
+// bury makes sure of the end of a process that err says is lost: its connection
+// ends before the process is seen to, and whoever asks in between would be sent
+// to it again. Another call that this cuts off has lost the process, too.
+func (p *Process) bury(ctx context.Context, err error) error {
+	if errors.Is(err, ErrLost) {
+		p.client.Kill()
+	} else if errors.Is(err, context.Canceled) && ctx.Err() == nil && p.client.Exited() {
+		return fmt.Errorf("%w: %w", ErrLost, err)
+	}
+	return err
 }
 
 // Exited reports whether the process has ended.

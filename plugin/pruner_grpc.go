@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	goplugin "github.com/hashicorp/go-plugin"
-	"google.golang.org/grpc"
 
 	"pare/plugin/internal/pb"
 )
@@ -105,7 +103,7 @@ func (c *prunerClient) Plan(ctx context.Context, r PlanRequest) (Plan, error) {
 }
 
 func (c *prunerClient) Profile(ctx context.Context, r ProfileRequest, h Host, event func(Event)) (Profile, error) {
-	number, stop := c.serveHost(h)
+	number, stop := lend(c.broker, h)
 	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -121,7 +119,7 @@ func (c *prunerClient) Profile(ctx context.Context, r ProfileRequest, h Host, ev
 }
 
 func (c *prunerClient) Prune(ctx context.Context, j Job, h Host, event func(Event)) (Report, error) {
-	number, stop := c.serveHost(h)
+	number, stop := lend(c.broker, h)
 	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -159,31 +157,4 @@ func decode[T any](b []byte) (T, error) {
 		return v, fmt.Errorf("decode the plugin's answer: %w", err)
 	}
 	return v, nil
-}
-
-// serveHost lends h to the plugin under a number of the broker, until stop.
-func (c *prunerClient) serveHost(h Host) (number uint32, stop func()) {
-	number = c.broker.NextId()
-	var mu sync.Mutex
-	var server *grpc.Server
-	stopped := false
-	go c.broker.AcceptAndServe(number, func(opts []grpc.ServerOption) *grpc.Server {
-		s := grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(maxMessage))...)
-		pb.RegisterHostServer(s, &hostServer{impl: h})
-		mu.Lock()
-		defer mu.Unlock()
-		if stopped {
-			s.Stop()
-		}
-		server = s
-		return s
-	})
-	return number, func() {
-		mu.Lock()
-		defer mu.Unlock()
-		stopped = true
-		if server != nil {
-			server.Stop()
-		}
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +35,11 @@ func (s *selectionFlags) request(model string) (client.PruneRequest, error) {
 	if err != nil || s.drop == "" {
 		return r, err
 	}
-	return r, parseDrop(s.drop, &r)
+	if err := parseDrop(s.drop, &r); err != nil {
+		return r, err
+	}
+	_, err = r.Selection() // before anything is sent: JSON has no NaN
+	return r, err
 }
 
 // parseDrop reads 25%, 0.25, 8 or 20-27.
@@ -68,6 +73,9 @@ func readCorpus(path string) (*client.Corpus, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the corpus: %w", err)
+	}
+	if !utf8.Valid(b) { // JSON would replace what is not, in silence
+		return nil, fmt.Errorf("read the corpus: %s is not UTF-8 text; convert it first", path)
 	}
 	return &client.Corpus{Name: filepath.Base(path), Text: string(b)}, nil
 }

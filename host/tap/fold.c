@@ -20,6 +20,7 @@ struct worker {
 
 static void measure_row(const struct sample *s, int64_t k, const float **x, struct gram *g, struct worker *w) {
     int32_t token = s->token[k], row = s->output[token];
+    if (row == SAMPLED) return;
     for (int l = 0; l < s->layers; l++) x[l] = s->residual + (l * s->kept + k) * s->hidden;
     if (row >= 0) x[s->layers] = s->final + row * s->hidden;
     if (!gram_measure(g, x, s->layers + (row >= 0))) {

@@ -5,6 +5,10 @@
 
 #include "gram.h"
 
+// SAMPLED stands for the row of a token that is not measured, because the model
+// made it.
+enum { SAMPLED = -2 };
+
 // A sample is what was kept of a forward pass. Kept row k holds the residuals of
 // token token[k].
 struct sample {
@@ -13,7 +17,7 @@ struct sample {
     const float   *residual; // x_0 … x_{L-1}: [L][kept][hidden]
     const float   *final;    // x_L of the output rows: [output rows][hidden]
     const int32_t *token;    // [kept]
-    const int32_t *output;   // of each token, its row in final or -1
+    const int32_t *output;   // of each token, its row in final, -1, or SAMPLED
     const int32_t *position; // of each token, its place in its sequence, or NULL if unknown
 };
 

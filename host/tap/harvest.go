@@ -12,19 +12,18 @@ import (
 
 // reasons says what each fault means, to people.
 var reasons = [C.FAULTS]string{
-	C.FAULT_BUSY:        "two graphs were computed at the same time",
-	C.FAULT_LAYOUT:      "a residual was not where it was looked for, or not contiguous float32",
-	C.FAULT_ORDER:       "layers did not come one after another",
-	C.FAULT_SHAPE:       "layers differed in their number of tokens",
-	C.FAULT_NO_LAYERS:   "the final norm was found but no input norms: this architecture cannot be traced",
-	C.FAULT_MODEL:       "the number of layers or their width changed",
-	C.FAULT_OVERWRITTEN: "a residual was overwritten before it could be read",
-	C.FAULT_UNFINISHED:  "a forward pass did not reach the final norm",
-	C.FAULT_NOT_FINITE:  "a residual's norm was not finite",
-	C.FAULT_MEMORY:      "too little memory to keep the residuals of one pass",
-	C.FAULT_OUTPUTS:     "output rows could not be matched with tokens: counted without the last residual",
-	C.FAULT_POSITIONS:   "no positions were found: counted, first tokens not kept apart",
-	C.FAULT_THINNED:     "the residuals took too much memory: counted, some tokens left out",
+	C.FAULT_BUSY:       "two graphs were computed at the same time",
+	C.FAULT_UNREADABLE: "a residual could not be copied",
+	C.FAULT_ORDER:      "layers did not come one after another",
+	C.FAULT_SHAPE:      "layers differed in their number of tokens",
+	C.FAULT_NO_LAYERS:  "the final norm was found but no input norms: this architecture cannot be traced",
+	C.FAULT_MODEL:      "the number of layers or their width changed",
+	C.FAULT_UNFINISHED: "a forward pass did not reach the final norm",
+	C.FAULT_NOT_FINITE: "a residual's norm was not finite",
+	C.FAULT_MEMORY:     "too little memory to keep the residuals of one pass",
+	C.FAULT_OUTPUTS:    "output rows could not be matched with tokens: counted without the last residual",
+	C.FAULT_POSITIONS:  "no positions were found: counted, first tokens not kept apart",
+	C.FAULT_THINNED:    "the residuals took too much memory: counted, some tokens left out",
 }
 
 const unrecognised = "no layers were recognised: this architecture cannot be traced"

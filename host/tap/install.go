@@ -3,11 +3,12 @@
 //
 // It puts a function of its own in front of the one that computes a graph, in
 // every ggml backend. While nobody traces, that costs one comparison a graph.
-// While somebody does, the same nodes are computed in the same order, in pieces,
-// and after each piece the residual it ends with is copied out and measured:
+// While somebody does, the same nodes are computed in the same order, with a copy
+// added behind each residual, and the copies are measured afterwards:
 //
 //	tap.c       the function, and how it gets there
 //	residual.c  where in a graph the residuals are
+//	shelf.c     the copies
 //	pass.c      the residuals of one forward pass, and the sums
 //	fold.c      all tokens of a pass, on several threads
 //	gram.c      the arithmetic, for one token

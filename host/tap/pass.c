@@ -13,6 +13,7 @@ static struct {
     unsigned number;     // of the session
     int      max_layers;
     size_t   budget;
+    bool     prompts_only; // leave out sampled tokens
     bool     recognised; // a first layer was found
     int      layers;     // of the model, 0 until a pass was completed
     int64_t  hidden;
@@ -31,6 +32,7 @@ static struct {
     unsigned session;
     int      max_layers;
     size_t   budget;
+    bool     prompts_only;
     int64_t  hidden, tokens;
 
     int     layers;      // L, once x_L was read
@@ -45,7 +47,9 @@ static struct {
     struct buffer positions; // int32 [tokens]
     struct buffer outputs;   // int32 [out_rows]
     struct buffer keep;      // int32 [kept], the token of each kept row
-    struct buffer final;     // int32 [tokens], the row of x_L of each token or -1
+    struct buffer final;     // int32 [tokens], the row of x_L of each token, -1, or SAMPLED
+    struct buffer ended;     // int32 [n_ended], the positions of the wanted rows of the pass before
+    int64_t n_ended;
 
     struct plan plan;
 } pass;
@@ -63,7 +67,7 @@ static void release(struct buffer *b) {
     *b = (struct buffer){0};
 }
 
-void pass_reset(int layers, size_t budget) {
+void pass_reset(int layers, size_t budget, bool prompts_only) {
     pthread_mutex_lock(&lock);
     free(session.harvest.totals);
     unsigned number = session.number + 1;
@@ -71,6 +75,7 @@ void pass_reset(int layers, size_t budget) {
     session.number = number;
     session.max_layers = layers < MAX_LAYERS ? layers : MAX_LAYERS - 1;
     session.budget = budget;
+    session.prompts_only = prompts_only;
     pthread_mutex_unlock(&lock);
 }
 
@@ -100,6 +105,8 @@ void pass_free(void) {
     release(&pass.outputs);
     release(&pass.keep);
     release(&pass.final);
+    release(&pass.ended);
+    pass.n_ended = 0;
 }
 
 // readable reports whether a tensor's elements can be copied out in one piece.
@@ -121,6 +128,7 @@ static void begin(enum norm_style style, const struct ggml_tensor *x) {
     pass.session    = session.number;
     pass.max_layers = session.max_layers;
     pass.budget     = session.budget;
+    pass.prompts_only = session.prompts_only;
     session.recognised = true;
     session.harvest.unrecognised = 0;
     pthread_mutex_unlock(&lock);
@@ -221,21 +229,27 @@ static void store(int layer) {
     }
 }
 
-void pass_read(const struct stop *s) {
+bool pass_open(void) { return pass.style != NORM_UNKNOWN; }
+
+// stage takes a copy of a residual, which the next to be stored is taken from.
+static void stage(const struct ggml_tensor *x, const struct ggml_tensor *copy) {
+    pass.staged = -1;
+    if (x->ne[0] != pass.hidden) return;
+    if (ggml_nelements(x) == 0 || (copy && read_tensor(copy, GGML_TYPE_F32, &pass.stage))) {
+        pass.staged = ggml_nrows(x); // none but in the last batch of a prompt
+    }
+}
+
+void pass_read(const struct stop *s, const struct ggml_tensor *copy) {
     if (pass.style == NORM_UNKNOWN) return;
     if (pass.next > FINAL) {
         if (s->layer != UNNAMED) pass_drop(FAULT_ORDER);
         return;
     }
-    if (s->tensor) {
-        pass.staged = -1;
-        if (s->tensor->ne[0] == pass.hidden && read_tensor(s->tensor, GGML_TYPE_F32, &pass.stage)) {
-            pass.staged = ggml_nrows(s->tensor);
-        }
-    }
+    if (s->tensor) stage(s->tensor, copy);
     if (s->layer == UNNAMED) return;
     if (pass.staged < 0) {
-        pass_drop(FAULT_LAYOUT);
+        pass_drop(FAULT_UNREADABLE);
     } else if (s->layer == FINAL) {
         pass.layers = pass.next;
         pass.next = FINAL + 1;
@@ -258,6 +272,39 @@ static bool match(void) {
     }
     for (int64_t r = 0; known && r < pass.out_rows; r++) final[outputs[r]] = r;
     return known;
+}
+
+// is_sampled reports whether a token was sampled from the pass before: it stands
+// alone and follows one whose logits were wanted there.
+static bool is_sampled(const int32_t *pos, int64_t t, int64_t tokens) {
+    if (t > 0 && pos[t] == pos[t - 1] + 1) return false;
+    if (t + 1 < tokens && pos[t + 1] == pos[t] + 1) return false;
+    const int32_t *ended = pass.ended.data;
+    for (int64_t i = 0; i < pass.n_ended; i++) {
+        if (ended[i] + 1 == pos[t]) return true;
+    }
+    return false;
+}
+
+// skip_sampled marks the tokens that the model made, and keeps the positions of
+// this pass's output rows to know those of the next by.
+static void skip_sampled(void) {
+    if (!pass.positions_known) return;
+    const int32_t *pos = pass.positions.data;
+    int32_t *final = pass.final.data;
+    int64_t n = 0;
+    for (int64_t t = 0; t < pass.tokens; t++) n += final[t] >= 0;
+    struct buffer ended = {0};
+    if (!reserve(&ended, (n + 1) * sizeof(int32_t))) return;
+    n = 0;
+    for (int64_t t = 0; t < pass.tokens; t++) {
+        if (final[t] < 0) continue;
+        ((int32_t *)ended.data)[n++] = pos[t];
+        if (is_sampled(pos, t, pass.tokens)) final[t] = SAMPLED;
+    }
+    release(&pass.ended);
+    pass.ended = ended;
+    pass.n_ended = n;
 }
 
 // add adds the measured pass to the sums of the session it began in.
@@ -292,6 +339,7 @@ void pass_close(void) {
     }
     if (!match()) pass_fault(FAULT_OUTPUTS);
     if (!pass.positions_known) pass_fault(FAULT_POSITIONS);
+    if (pass.prompts_only) skip_sampled();
     enum fold_result result = fold(t, &(struct sample){
         .layers = pass.layers, .hidden = pass.hidden, .kept = pass.kept,
         .residual = pass.residuals.data, .final = pass.stage.data,

@@ -12,12 +12,11 @@
 
 enum fault {
     FAULT_BUSY,
-    FAULT_LAYOUT,
+    FAULT_UNREADABLE,
     FAULT_ORDER,
     FAULT_SHAPE,
     FAULT_NO_LAYERS,
     FAULT_MODEL,
-    FAULT_OVERWRITTEN,
     FAULT_UNFINISHED,
     FAULT_NOT_FINITE,
     FAULT_MEMORY,
@@ -38,7 +37,7 @@ struct harvest {
 // pass_reset starts a new session: later passes are added to empty sums, and
 // one that is under way is dropped. layers is the most a pass can have, budget
 // the bytes that the residuals of a pass may take.
-void pass_reset(int layers, size_t budget);
+void pass_reset(int layers, size_t budget, bool prompts_only);
 
 // pass_harvest hands over what was measured; the totals are the caller's to free.
 void pass_harvest(struct harvest *h);
@@ -50,8 +49,12 @@ void pass_fault(enum fault f);
 // pass_plan finds the residuals of the next graph and reads its inputs.
 const struct plan *pass_plan(const struct ggml_cgraph *graph);
 
-// pass_read takes in the residual of a stop, which must be computed by now.
-void pass_read(const struct stop *s);
+// pass_open reports whether a pass is under way, so that residuals are wanted.
+bool pass_open(void);
+
+// pass_read takes in a copy of the residual of a stop, computed by now, or NULL
+// if there is none.
+void pass_read(const struct stop *s, const struct ggml_tensor *copy);
 
 // pass_drop ends the pass under way, if there is one, for the given reason.
 void pass_drop(enum fault f);

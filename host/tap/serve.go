@@ -45,8 +45,8 @@ func (s *service) answer() error {
 	}
 	var r wire.Reply
 	switch c.Op {
-	case wire.Start:
-		C.tap_start(C.int(s.layers), C.size_t(s.budget))
+	case wire.Start, wire.Prompts:
+		C.tap_start(C.int(s.layers), C.size_t(s.budget), C.bool(c.Op == wire.Prompts))
 	case wire.Stop:
 		C.tap_stop()
 	case wire.Drain:

@@ -1,5 +1,7 @@
 #include "tap.h"
 
+#include "shelf.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -13,11 +15,12 @@ struct hook {
     ggml_backend_dev_t device;
     init_fn init;
     _Atomic(compute_fn) compute;
+    struct shelf shelf; // belongs to who holds computing
 };
 
 enum { MAX_HOOKS = 64 };
 
-static struct hook hooks[MAX_HOOKS]; // written by tap_install alone
+static struct hook hooks[MAX_HOOKS]; // filled by tap_install, before any other thread computes
 static int n_hooks;
 
 static atomic_bool tracing;
@@ -30,59 +33,45 @@ static struct hook *find_hook(ggml_backend_dev_t device) {
     return NULL;
 }
 
-// compute_to computes the nodes done … end-1 of a graph. The batch size is a
-// hint; more than one keeps a backend from recording so short-lived a piece
-// (CUDA would stop using its recorded graphs for good).
-static enum ggml_status compute_to(compute_fn compute, ggml_backend_t backend, struct ggml_cgraph *graph,
-                                   int batch_size, int *done, int end) {
-    if (end <= *done) return GGML_STATUS_SUCCESS;
-    struct ggml_cgraph piece = ggml_graph_view(graph, *done, end);
-    *done = end;
-    return compute(backend, &piece, batch_size > 1 ? batch_size : 2);
-}
-
-// traced computes a graph piece by piece and reads each residual as soon as it
-// is there. The pieces make up the whole graph whatever the tap finds in it.
-static enum ggml_status traced(compute_fn compute, ggml_backend_t backend, struct ggml_cgraph *graph, int batch_size) {
+// traced computes a graph piece by piece and reads the residuals of each. All of
+// the graph's nodes are computed, in their order, whatever the tap finds in it.
+static enum ggml_status traced(struct hook *hook, compute_fn compute, ggml_backend_t backend, struct ggml_cgraph *graph,
+                               int batch_size) {
+    static struct piece piece; // large, and used by one thread at a time
     ggml_backend_synchronize(backend); // inputs may still be on their way
     const struct plan *plan = pass_plan(graph);
-    if (plan->n == 0) return compute(backend, graph, batch_size);
+    if (plan->n == 0 || !pass_open()) return compute(backend, graph, batch_size);
 
-    int done = 0;
     enum ggml_status status;
-    for (int i = 0; i < plan->n; i++) {
-        const struct stop *s = &plan->stops[i];
-        status = compute_to(compute, backend, graph, batch_size, &done, s->made + 1);
+    for (int done = 0, stop = 0; done < graph->n_nodes; done = piece.end, stop += piece.stops) {
+        if (!shelf_piece(&hook->shelf, backend, &piece, graph, plan, done, stop)) {
+            pass_drop(FAULT_MEMORY);
+            struct ggml_cgraph rest = ggml_graph_view(graph, done, graph->n_nodes);
+            return compute(backend, &rest, batch_size);
+        }
+        status = piece.graph.n_nodes ? compute(backend, &piece.graph, batch_size) : GGML_STATUS_SUCCESS;
         if (status != GGML_STATUS_SUCCESS) {
             pass_drop(FAULT_UNFINISHED);
             return status;
         }
-        if (s->tensor && s->used < done) {
-            pass_drop(FAULT_OVERWRITTEN);
-            continue;
-        }
         ggml_backend_synchronize(backend);
-        pass_read(s);
+        for (int i = 0; i < piece.stops; i++) pass_read(&plan->stops[stop + i], piece.copy[i]);
     }
-    status = compute_to(compute, backend, graph, batch_size, &done, graph->n_nodes);
-    if (status != GGML_STATUS_SUCCESS) {
-        pass_drop(FAULT_UNFINISHED);
-    } else {
-        pass_close(); // while a GPU goes on with the rest of the graph
-    }
-    return status;
+    pass_close();
+    return GGML_STATUS_SUCCESS;
 }
 
 // tapped_compute takes the place of a backend's compute function.
 static enum ggml_status tapped_compute(ggml_backend_t backend, struct ggml_cgraph *graph, int batch_size) {
-    compute_fn compute = atomic_load_explicit(&find_hook(backend->device)->compute, memory_order_acquire);
+    struct hook *hook = find_hook(backend->device);
+    compute_fn compute = atomic_load_explicit(&hook->compute, memory_order_acquire);
     if (!atomic_load_explicit(&tracing, memory_order_relaxed)) return compute(backend, graph, batch_size);
     if (pthread_mutex_trylock(&computing) != 0) {
         pass_fault(FAULT_BUSY);
         return compute(backend, graph, batch_size);
     }
     bool on = atomic_load(&tracing); // tap_stop may have come between
-    enum ggml_status status = on ? traced(compute, backend, graph, batch_size) : compute(backend, graph, batch_size);
+    enum ggml_status status = on ? traced(hook, compute, backend, graph, batch_size) : compute(backend, graph, batch_size);
     pthread_mutex_unlock(&computing);
     return status;
 }
@@ -110,8 +99,8 @@ int tap_install(void) {
     return n_hooks;
 }
 
-void tap_start(int layers, size_t budget) {
-    pass_reset(layers, budget);
+void tap_start(int layers, size_t budget, bool prompts_only) {
+    pass_reset(layers, budget, prompts_only);
     atomic_store(&tracing, true);
 }
 
@@ -119,5 +108,7 @@ void tap_stop(void) {
     atomic_store(&tracing, false);
     pthread_mutex_lock(&computing);
     pass_free();
+    shelf_clear();
+    for (int i = 0; i < n_hooks; i++) shelf_free(&hooks[i].shelf);
     pthread_mutex_unlock(&computing);
 }

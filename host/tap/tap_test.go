@@ -183,6 +183,52 @@ func TestSplitPasses(t *testing.T) {
 	}
 }
 
+// Of prompts alone, what the model adds to a text is left out, also beside other
+// sequences, and the end of a text that a batch boundary cut off is not. Else
+// every token counts.
+func TestGeneratedTokens(t *testing.T) {
+	m := toy.Model{Layers: 3, Hidden: 16, Seed: 1}
+	for _, c := range []struct {
+		name      string
+		passes    [][2][]int32 // positions, outputs
+		all, last int64
+	}{
+		{"generation", [][2][]int32{{{0, 1, 2}, {2}}, {{3}, {0}}, {{4}, {0}}}, 2, 1},
+		{"beside a prompt", [][2][]int32{{{5, 6}, {1}}, {{7, 0, 1, 2}, {0, 3}}, {{8, 3}, {0, 1}}}, 4, 2},
+		{"two at a time", [][2][]int32{{{1, 2, 5, 6}, {1, 3}}, {{3, 7}, {0, 1}}}, 4, 2},
+		{"last token in a batch of its own", [][2][]int32{{{0, 1, 2}, nil}, {{3}, {0}}}, 3, 1},
+		{"end of a shorter text", [][2][]int32{{{0, 1, 2}, {2}}, {{2}, {0}}}, 3, 2},
+	} {
+		r := newRemote(t, m.Layers, budget)
+		var every, outputs int64
+		r.do(wire.Start)
+		for _, p := range c.passes {
+			forward(t, m, batch(m.Hidden, p[0], p[1]...))
+			for i, position := range p[0] {
+				if position == 0 {
+					continue
+				}
+				every++
+				if slices.Contains(p[1], int32(i)) {
+					outputs++
+				}
+			}
+		}
+		if d := r.do(wire.Drain); d.All.Tokens != every || d.Last.Tokens != outputs {
+			t.Errorf("%s, all tokens: %d and %d last ones, want %d and %d", c.name, d.All.Tokens, d.Last.Tokens, every, outputs)
+		}
+		r.do(wire.Prompts)
+		for _, p := range c.passes {
+			forward(t, m, batch(m.Hidden, p[0], p[1]...))
+		}
+		d := r.do(wire.Drain)
+		if d.All.Tokens != c.all || d.Last.Tokens != c.last || d.All.OutTokens != c.last {
+			t.Errorf("%s: %d tokens and %d last ones, %d in x_L; want %d and %d", c.name, d.All.Tokens, d.Last.Tokens, d.All.OutTokens, c.all, c.last)
+		}
+		r.do(wire.Stop)
+	}
+}
+
 func TestDrainBeginsAnew(t *testing.T) {
 	m := toy.Model{Layers: 3, Hidden: 16, Seed: 1}
 	b := batch(m.Hidden, []int32{1, 2, 3}, 2)
@@ -272,7 +318,7 @@ func TestFaults(t *testing.T) {
 		{"not a number", usual, func(b *toy.Batch) { b.Embeddings[1][3] = float32(math.NaN()) }, 3, budget, "a residual's norm was not finite"},
 		{"no input norms", unknown, nil, 3, budget, "the final norm was found but no input norms: this architecture cannot be traced"},
 		{"more layers than the file says", skips, nil, 3, budget, "layers did not come one after another"},
-		{"no memory at all", usual, nil, 3, 10, "too little memory to keep the residuals of one pass"},
+		{"no memory", usual, nil, 3, 10, "too little memory to keep the residuals of one pass"},
 	} {
 		b := batch(c.model.Hidden, []int32{1, 2, 3}, 2)
 		if c.spoil != nil {

@@ -2,6 +2,7 @@ package trace
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -60,7 +61,8 @@ func (r *runner) quit() {
 	})
 }
 
-// call sends a command and waits for its turn and for the reply.
+// call sends a command and waits for its turn and for the reply. If ctx is
+// cancelled in between, the next one's turn comes after that reply, which is lost.
 func (r *runner) call(ctx context.Context, op wire.Op) (wire.Reply, error) {
 	select {
 	case <-r.turn:
@@ -69,12 +71,32 @@ func (r *runner) call(ctx context.Context, op wire.Op) (wire.Reply, error) {
 	case <-ctx.Done():
 		return wire.Reply{}, fmt.Errorf("%s runner: %w", op, ctx.Err())
 	}
-	defer func() { r.turn <- struct{}{} }()
-	return r.exchange(ctx, op)
+	reply, err := r.exchange(ctx, op)
+	if errors.Is(err, context.Canceled) {
+		go r.settle()
+		return reply, err
+	}
+	r.turn <- struct{}{}
+	return reply, err
+}
+
+// patience is how long a runner may compute before it answers.
+const patience = time.Minute
+
+// settle waits for a reply that nobody wants any more, and ends the turn.
+func (r *runner) settle() {
+	select {
+	case <-r.replies:
+	case <-r.gone:
+	case <-time.After(patience):
+		r.quit()
+	}
+	r.turn <- struct{}{}
 }
 
 // exchange is call for who has the turn. A runner that does not answer in time
 // is disconnected: its next reply would be taken for that to another command.
+// After a cancel the caller has to wait for it.
 func (r *runner) exchange(ctx context.Context, op wire.Op) (wire.Reply, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		r.conn.SetWriteDeadline(deadline)
@@ -93,7 +115,9 @@ func (r *runner) exchange(ctx context.Context, op wire.Op) (wire.Reply, error) {
 	case <-r.gone:
 		return wire.Reply{}, ErrRunnerGone
 	case <-ctx.Done():
-		r.quit()
+		if !errors.Is(ctx.Err(), context.Canceled) {
+			r.quit()
+		}
 		return wire.Reply{}, fmt.Errorf("%s runner: %w", op, ctx.Err())
 	}
 }

@@ -147,7 +147,7 @@ func (s *Server) welcome(conn *net.UnixConn) error {
 
 	op := wire.Stop
 	if traced {
-		op = wire.Start
+		op = session.begin
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), greeting)
 	defer cancel()

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"pare/host/trace/wire"
 	"pare/plugin"
@@ -16,10 +15,24 @@ import (
 // lostSums is the fault that stands for the sums of a runner that ended.
 const lostSums = "a model runner ended before its sums were collected"
 
+// Tokens says which tokens a session measures.
+type Tokens wire.Op
+
+const (
+	// AllTokens are those of prompts and those that the model makes.
+	AllTokens = Tokens(wire.Start)
+
+	// PromptTokens are those the model is given. How many it makes depends on
+	// the engine: one of them computes a token more than it was asked for, and
+	// may or may not be done with it when the sums are collected.
+	PromptTokens = Tokens(wire.Prompts)
+)
+
 // A Session traces all runners of one model. At a time a model has one session.
 type Session struct {
 	server *Server
-	model  string // key
+	begin  wire.Op // what its runners are told first
+	model  string  // key
 
 	mu      sync.Mutex
 	pending plugin.TraceDelta // drained, but not yet handed out
@@ -30,8 +43,8 @@ type Session struct {
 // Start begins to trace the runners of the GGUF at modelPath, those connected
 // and those to come, which trace from their first token. It returns [ErrBusy] if
 // another session has the model. Call [Session.Stop] in the end.
-func (s *Server) Start(ctx context.Context, modelPath string) (*Session, error) {
-	session := &Session{server: s, model: modelKey(modelPath), known: make(map[*runner]bool)}
+func (s *Server) Start(ctx context.Context, modelPath string, tokens Tokens) (*Session, error) {
+	session := &Session{server: s, begin: wire.Op(tokens), model: modelKey(modelPath), known: make(map[*runner]bool)}
 	s.mu.Lock()
 	if s.sessions[session.model] != nil {
 		s.mu.Unlock()
@@ -42,7 +55,7 @@ func (s *Server) Start(ctx context.Context, modelPath string) (*Session, error) 
 	s.mu.Unlock()
 
 	for _, r := range runners {
-		_, err := r.call(ctx, wire.Start)
+		_, err := r.call(ctx, session.begin)
 		if errors.Is(err, ErrRunnerGone) {
 			continue
 		}
@@ -102,7 +115,7 @@ func (s *Session) Stop() {
 	s.server.mu.Unlock()
 	// A runner answers after the graph it computes, which may take a while; one
 	// that never does is disconnected, and that ends its tracing too.
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for _, r := range runners {
 		r.call(ctx, wire.Stop)

@@ -25,8 +25,9 @@ type fakeRunner struct {
 	tracing bool
 	tokens  int64
 	layers  int
-	die     bool // hang up instead of answering the next drain
-	mute    bool // never answer again
+	die     bool          // hang up instead of answering the next drain
+	mute    bool          // never answer again
+	busy    chan struct{} // until closed, no command is carried out
 }
 
 // connect introduces a runner of model and carries out its first command.
@@ -56,6 +57,12 @@ func (f *fakeRunner) answer() error {
 	var c wire.Command
 	if err := wire.Read(f.conn, &c); err != nil {
 		return err
+	}
+	f.mu.Lock()
+	busy := f.busy
+	f.mu.Unlock()
+	if busy != nil {
+		<-busy
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -137,7 +144,7 @@ func listen(t *testing.T) *Server {
 
 func start(t *testing.T, s *Server, model string) *Session {
 	t.Helper()
-	session, err := s.Start(t.Context(), model)
+	session, err := s.Start(t.Context(), model, AllTokens)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +206,7 @@ func TestSessionMergesItsRunnersOnly(t *testing.T) {
 func TestOneSessionPerModel(t *testing.T) {
 	s := listen(t)
 	session := start(t, s, model)
-	if _, err := s.Start(t.Context(), model); !errors.Is(err, ErrBusy) {
+	if _, err := s.Start(t.Context(), model, AllTokens); !errors.Is(err, ErrBusy) {
 		t.Errorf("second session: %v, want ErrBusy", err)
 	}
 	start(t, s, "/models/blobs/sha256-def")
@@ -270,6 +277,28 @@ func TestSilentRunnerIsDisconnected(t *testing.T) {
 	waitFor(t, "the runner to be forgotten", func() bool { return s.count() == 0 })
 }
 
+// TestCancelledDrainKeepsTheRunner cancels a drain while the runner computes. The
+// runner stays, and the next session gets its own reply, not that one.
+func TestCancelledDrainKeepsTheRunner(t *testing.T) {
+	s := listen(t)
+	r := connect(t, s, model)
+	first, busy := start(t, s, model), make(chan struct{})
+	r.compute(5)
+	r.set(func(f *fakeRunner) { f.busy = busy })
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(20*time.Millisecond, cancel)
+	if _, err := first.Drain(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("drain: %v, want a cancel", err)
+	}
+	close(busy)
+	first.Stop()
+	second := start(t, s, model)
+	r.compute(3)
+	if d := drain(t, second); d.All.Tokens != 3 || len(d.Faults) > 0 {
+		t.Errorf("the next session has %d tokens, faults %v, want 3 and none", d.All.Tokens, d.Faults)
+	}
+}
+
 func TestHostileMessages(t *testing.T) {
 	bad := delta(2, 1)
 	bad.All.Angle = bad.All.Angle[:1]
@@ -316,7 +345,7 @@ func TestConcurrentUse(t *testing.T) {
 	for range 4 {
 		group.Go(func() {
 			for range 20 {
-				session, err := s.Start(t.Context(), model)
+				session, err := s.Start(t.Context(), model, AllTokens)
 				if errors.Is(err, ErrBusy) {
 					continue
 				}

@@ -23,6 +23,9 @@ func (r *request) rank(chunks []plugin.TraceDelta, cuttable func([]int) error) (
 	var draws [][]float64
 	measured := r.by.terms == nil || f.sample.tokens > 0
 	if !measured && r.remove == nil {
+		if err := r.hopeless(cuttable); err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("choose layers by %s: %w: profile the model, or use the criterion %q, which needs no trace",
 			r.by.name, ErrUnmeasured, "deepest")
 	}
@@ -51,6 +54,29 @@ func (r *request) rank(chunks []plugin.TraceDelta, cuttable func([]int) error) (
 	count(allowed)
 	f.others = slices.DeleteFunc(allowed, func(c *candidate) bool { return c == f.chosen })
 	return f, nil
+}
+
+// hopeless says why no trace could find a set that may go, so that none is made
+// in vain. Sets that need not be contiguous are too many to be tried.
+func (r *request) hopeless(cuttable func([]int) error) error {
+	if r.by.free {
+		if any, _ := r.lowest(func(int) float64 { return 0 }); any == nil {
+			return r.free()
+		}
+		return nil
+	}
+	var first error
+	for _, set := range r.blocks() {
+		err := cuttable(set)
+		if err == nil {
+			return nil
+		}
+		first = cmp.Or(first, err)
+	}
+	if first == nil {
+		return r.free()
+	}
+	return fmt.Errorf("no set of %d layers can be removed: %w", r.n, first)
 }
 
 // propose scores all sets worth considering, but not the one that the selection

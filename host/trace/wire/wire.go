@@ -36,9 +36,10 @@ type Hello struct {
 type Op string
 
 const (
-	Start Op = "start" // trace, with empty sums
-	Stop  Op = "stop"  // do not trace
-	Drain Op = "drain" // send the sums since the last drain, and begin anew
+	Start   Op = "start"   // trace all tokens, with empty sums
+	Prompts Op = "prompts" // likewise, but leave out the tokens that the model makes
+	Stop    Op = "stop"    // do not trace
+	Drain   Op = "drain"   // send the sums since the last drain, and begin anew
 )
 
 // Command is what the server asks of a runner.
