@@ -16,7 +16,8 @@ import (
 
 // These bound how far a mean may be from the reference: the server multiplies
 // with activations in 8 bits and keeps keys and values in 16, the reference has
-// float32 throughout. The first tokens are four, too few for that to average out.
+// float32 throughout. In SmolLM2 the norm of a first token goes from 660 to 150 and
+// on to 24,000 between layers 9 and 12: there large terms cancel, and the 8 bits show.
 const (
 	closeEnough      = 0.002
 	closeEnoughFirst = 0.01

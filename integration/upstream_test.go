@@ -39,7 +39,7 @@ func TestUpstreamTestsEndAlike(t *testing.T) {
 	folder := strings.TrimSpace(string(out)) // their data is there
 
 	theirs, ours := bothServers(t, func(s *server) {
-		s.create("smollm2", fromMake(t, "PARE_MODEL"), "LICENSE Apache-2.0", "PARAMETER num_predict 80")
+		s.create("smollm2", fromMake(t, "PARE_MODEL"), "LICENSE Apache-2.0", "PARAMETER num_predict 40")
 		for _, name := range upstreamModels {
 			s.must("cp", "smollm2", name)
 		}

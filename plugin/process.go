@@ -10,9 +10,9 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"strconv"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
@@ -48,9 +48,11 @@ func (p *grpcPlugin) GRPCClient(_ context.Context, b *goplugin.GRPCBroker, conn 
 }
 
 // Serve is the main function of a plugin. It returns when the server is done
-// with the plugin, and ends the process when the server itself is gone.
+// with the plugin, and ends the process when the server itself is gone. What the
+// plugin logs with slog reaches the server's log; what it prints is dropped.
 func Serve(p Pruner) {
 	go exitWithParent()
+	slog.SetDefault(slog.New(newLineHandler(os.Stderr)))
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig: handshake,
 		Plugins:         goplugin.PluginSet{prunerName: &grpcPlugin{impl: p}},
@@ -60,10 +62,16 @@ func Serve(p Pruner) {
 	})
 }
 
+// parentEnv tells a plugin which process started it.
+const parentEnv = "PARE_PLUGIN_PARENT"
+
 // exitWithParent ends this process soon after the one that started it is gone,
 // so that a killed server leaves nothing behind.
 func exitWithParent() {
-	parent := os.Getppid()
+	parent, err := strconv.Atoi(os.Getenv(parentEnv))
+	if err != nil {
+		parent = os.Getppid()
+	}
 	for os.Getppid() == parent {
 		time.Sleep(300 * time.Millisecond)
 	}
@@ -86,10 +94,12 @@ func Launch(path, checksum string, log *slog.Logger) (*Process, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, Errorf(Unavailable, "start plugin: %w; put pare-plugin beside pare, or set PARE_PLUGIN to its path", err)
 	}
+	cmd := exec.Command(path)
+	cmd.Env = []string{fmt.Sprintf("%s=%d", parentEnv, os.Getpid())} // beside this process's own
 	client := goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  handshake,
 		Plugins:          goplugin.PluginSet{prunerName: &grpcPlugin{}},
-		Cmd:              exec.Command(path),
+		Cmd:              cmd,
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
 		SecureConfig:     &goplugin.SecureConfig{Checksum: sum, Hash: sha256.New()},
 		AutoMTLS:         true,
@@ -175,26 +185,3 @@ func (p *Process) Pid() int {
 
 // Kill ends the process, gently first.
 func (p *Process) Kill() { p.client.Kill() }
-
-// slogLogger sends what go-plugin and the plugin log to log.
-func slogLogger(log *slog.Logger) hclog.Logger {
-	l := hclog.NewInterceptLogger(&hclog.LoggerOptions{Name: "plugin", Level: hclog.Debug, Output: io.Discard})
-	l.RegisterSink(slogSink{log})
-	return l
-}
-
-type slogSink struct{ log *slog.Logger }
-
-// Accept implements hclog.SinkAdapter.
-func (s slogSink) Accept(name string, level hclog.Level, msg string, args ...any) {
-	to := slog.LevelDebug
-	switch level {
-	case hclog.Info:
-		to = slog.LevelInfo
-	case hclog.Warn:
-		to = slog.LevelWarn
-	case hclog.Error:
-		to = slog.LevelError
-	}
-	s.log.Log(context.Background(), to, msg, append([]any{"from", name}, args...)...)
-}

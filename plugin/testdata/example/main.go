@@ -5,7 +5,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -20,7 +20,7 @@ type alternate struct{}
 
 // Describe implements plugin.Pruner.
 func (alternate) Describe(context.Context) (plugin.Description, error) {
-	fmt.Fprintln(os.Stderr, "[WARN] somebody asked who this is")
+	slog.Warn("somebody asked who this is", "answer", "alternate")
 	return plugin.Description{Name: "alternate", Version: "1", Criteria: []string{"alternate"}}, nil
 }
 

@@ -1,0 +1,391 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"pare/convert"
+	"pare/gguf"
+	"pare/integration/tinymodel"
+	"pare/plugin"
+	"pare/plugin/profile"
+)
+
+const modelLayers = 8
+
+// A bench is a host with one model, folders, and a request to it.
+type bench struct {
+	t       *testing.T
+	model   plugin.Model
+	store   string // where registered files go
+	job     plugin.Job
+	traced  []string // digests of the texts that ran through the model
+	broken  error    // of Trace after the first text, if not nil
+	refusal error    // of Register, if not nil
+	events  []string // stages
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	home := t.TempDir()
+	data, err := tinymodel.New(tinymodel.Config{Architecture: "llama", Layers: modelLayers, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{t: t, store: filepath.Join(home, "store")}
+	b.model = plugin.Model{Name: "tiny", Digest: "sha256:" + strings.Repeat("a", 64), Path: filepath.Join(home, "tiny.gguf"), Size: int64(len(data))}
+	b.job = plugin.Job{
+		ID: "1", Folder: filepath.Join(home, "job"), Name: "small",
+		Profile:   plugin.ProfileRequest{Model: "tiny", Folder: filepath.Join(home, "profiles"), Corpus: b.corpus(home, "one", "one", "two", "three", "four")},
+		Selection: plugin.Selection{Layers: 2},
+	}
+	for _, folder := range []string{b.store, b.job.Folder} {
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(b.model.Path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// corpus keeps texts, a document each, as the host does.
+func (b *bench) corpus(folder, name string, texts ...string) plugin.Corpus {
+	b.t.Helper()
+	var lines strings.Builder
+	for _, text := range texts {
+		fmt.Fprintf(&lines, "{\"text\": %q}\n", text)
+	}
+	path := filepath.Join(folder, name)
+	if err := os.WriteFile(path, []byte(lines.String()), 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+	return plugin.Corpus{Name: name + ".jsonl", Path: path}
+}
+
+// Model implements plugin.Host.
+func (b *bench) Model(_ context.Context, name string) (plugin.Model, error) {
+	if name != b.model.Name {
+		return plugin.Model{}, plugin.Errorf(plugin.NotFound, "model %q not found", name)
+	}
+	return b.model, nil
+}
+
+// Trace implements plugin.Host: what it measures depends on the text alone.
+func (b *bench) Trace(ctx context.Context, r plugin.TraceRequest, each func(plugin.TraceDelta) error) error {
+	for i, text := range r.Texts {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if i > 0 && b.broken != nil {
+			return b.broken
+		}
+		b.traced = append(b.traced, text.Digest)
+		if err := each(b.measure(text)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) measure(text plugin.Text) plugin.TraceDelta {
+	h := fnv.New64a()
+	h.Write([]byte(text.Digest))
+	noise := rand.New(rand.NewPCG(1, h.Sum64()))
+	tokens := int64(len(text.Text))
+	d := plugin.TraceDelta{Model: b.model.Digest, Layers: modelLayers, Hidden: 64, Expected: tokens + 1, Texts: []string{text.Digest}}
+	for _, s := range []*plugin.Sums{&d.All, &d.Last, &d.First} {
+		*s = plugin.NewSums(modelLayers)
+		s.Tokens, s.OutTokens = tokens, 1
+		for _, row := range [][]float64{s.Angle, s.Cosine, s.Step, s.Norm} {
+			for i := range row {
+				row[i] = 0.3 * noise.Float64()
+			}
+		}
+	}
+	return d
+}
+
+// Register implements plugin.Host, by a second link as the server does.
+func (b *bench) Register(_ context.Context, r plugin.RegisterRequest) (plugin.Model, error) {
+	if b.refusal != nil {
+		return plugin.Model{}, b.refusal
+	}
+	path := filepath.Join(b.store, strings.Replace(r.Digest, ":", "-", 1))
+	if err := os.Link(r.Path, path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return plugin.Model{}, err
+	}
+	return plugin.Model{Name: r.Name, Digest: r.Digest, Path: path}, nil
+}
+
+// profile asks for the model's profile and returns it with how many texts were
+// traced for it.
+func (b *bench) profile(r plugin.ProfileRequest) (plugin.Profile, int) {
+	b.t.Helper()
+	b.traced = nil
+	p, err := Pipeline{Version: "test"}.Profile(b.t.Context(), r, b, func(plugin.Event) {})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return p, len(b.traced)
+}
+
+// prune runs the job; at is called with the number of each event.
+func (b *bench) prune(ctx context.Context, at func(n int)) (plugin.Report, error) {
+	b.events, b.traced = nil, nil
+	return Pipeline{Version: "test"}.Prune(ctx, b.job, b, func(e plugin.Event) {
+		b.events = append(b.events, e.Stage)
+		at(len(b.events))
+	})
+}
+
+func (b *bench) mustPrune() plugin.Report {
+	b.t.Helper()
+	r, err := b.prune(b.t.Context(), func(int) {})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return r
+}
+
+// TestProfileGrows asks for profiles over one corpus and the other. Nothing is
+// traced that was traced before, and nothing that was measured is forgotten.
+func TestProfileGrows(t *testing.T) {
+	b := newBench(t)
+	folder := t.TempDir()
+	one := b.job.Profile // four texts: 3+3+5+4 tokens
+	two := one
+	two.Corpus = b.corpus(folder, "two", "five", "four", "six") // four is in both
+	kept := one
+	kept.Corpus = plugin.Corpus{}
+	added := two
+	added.Add = true
+	for _, step := range []struct {
+		name    string
+		request plugin.ProfileRequest
+		traced  int
+		tokens  int64
+		corpora []string
+	}{
+		{"the first time", one, 4, 15, []string{"one.jsonl"}},
+		{"again", one, 0, 15, []string{"one.jsonl"}},
+		{"without a corpus", kept, 0, 15, []string{"one.jsonl"}},
+		{"with another one added", added, 2, 22, []string{"one.jsonl", "two.jsonl"}},
+		{"added again", added, 0, 22, []string{"one.jsonl", "two.jsonl"}},
+		{"replaced", two, 0, 11, []string{"two.jsonl"}},
+		{"without a corpus, after that", kept, 0, 11, []string{"two.jsonl"}},
+		{"back to the first", one, 0, 15, []string{"one.jsonl"}},
+	} {
+		p, traced := b.profile(step.request)
+		var corpora []string
+		for _, c := range p.Corpora {
+			corpora = append(corpora, c.Name)
+		}
+		if traced != step.traced || p.Tokens != step.tokens || !slices.Equal(corpora, step.corpora) {
+			t.Errorf("%s: %d texts traced, %d tokens of %q; want %d, %d of %q", step.name, traced, p.Tokens, corpora, step.traced, step.tokens, step.corpora)
+		}
+		if kept, err := plugin.LoadProfile(one.Folder, b.model.Digest); err != nil || kept.Trace != p.Trace {
+			t.Errorf("%s: kept is %s, %v, not %s", step.name, kept.Trace, err, p.Trace)
+		}
+	}
+}
+
+// TestProfileWithoutItsFrames loses trace.bin: the profile alone is not believed.
+func TestProfileWithoutItsFrames(t *testing.T) {
+	b := newBench(t)
+	b.profile(b.job.Profile)
+	folder := plugin.ProfileFolder(b.job.Profile.Folder, b.model.Digest)
+	if err := os.Remove(filepath.Join(folder, "trace.bin")); err != nil {
+		t.Fatal(err)
+	}
+	if _, traced := b.profile(b.job.Profile); traced != 4 {
+		t.Errorf("%d texts traced, want 4", traced)
+	}
+}
+
+// TestTraceGoesOn breaks the trace after one text.
+func TestTraceGoesOn(t *testing.T) {
+	b := newBench(t)
+	b.broken = plugin.Errorf(plugin.Unavailable, "the runner is gone")
+	_, err := b.prune(t.Context(), func(int) {})
+	if plugin.KindOf(err) != plugin.Unavailable || len(b.traced) != 1 {
+		t.Fatalf("%d texts traced, %v", len(b.traced), err)
+	}
+	b.broken = nil
+	b.mustPrune()
+	if len(b.traced) != 3 {
+		t.Errorf("%d texts traced in the end, want the other 3", len(b.traced))
+	}
+}
+
+// TestStoppedAnywhere cancels a job at each of its events in turn and asks for it
+// again. The file is that of a job that was left alone, each text was traced
+// once, and nothing but what a report needs stays.
+func TestStoppedAnywhere(t *testing.T) {
+	undisturbed := newBench(t)
+	want := undisturbed.mustPrune()
+	stages := undisturbed.events
+	if got := slices.Compact(slices.Clone(stages)); !slices.Equal(got, []string{"trace", "profile", "plan", "cut", "register"}) {
+		t.Fatalf("stages: %q", got)
+	}
+	for n := range stages {
+		t.Run(fmt.Sprintf("%d-%s", n, stages[n]), func(t *testing.T) {
+			b := newBench(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			first, err := b.prune(ctx, func(at int) {
+				if at == n+1 {
+					cancel()
+				}
+			})
+			cancel()
+			traced := len(b.traced)
+			if err != nil && !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			again := b.mustPrune()
+			if again.Result != want.Result || err == nil && first.Result != want.Result {
+				t.Errorf("made %+v, then %+v, want %+v", first.Result, again.Result, want.Result)
+			}
+			if traced += len(b.traced); traced != 4 {
+				t.Errorf("%d texts were traced", traced)
+			}
+			if sum, err := digestOf(filepath.Join(b.store, strings.Replace(want.Result.Digest, ":", "-", 1))); err != nil || sum != want.Result.Digest {
+				t.Errorf("the store has %s, %v", sum, err)
+			}
+			b.checkFolder()
+		})
+	}
+}
+
+// checkFolder demands that the job's folder holds its small files and no model.
+func (b *bench) checkFolder() {
+	b.t.Helper()
+	entries, err := os.ReadDir(b.job.Folder)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if !slices.Equal(names, []string{"cut.json", "plan.json", "report.json"}) {
+		b.t.Errorf("the job's folder holds %q", names)
+	}
+}
+
+// TestCutIsFoundAgain has a job whose model is not registered at first. The next try takes
+// the file that is there, unless it is damaged or not of this plan.
+func TestCutIsFoundAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(b *bench, cut string) error
+		again  bool
+	}{
+		"whole":     {func(*bench, string) error { return nil }, false},
+		"truncated": {func(_ *bench, cut string) error { return os.Truncate(cut, 1000) }, true},
+		"lost":      {func(_ *bench, cut string) error { return os.Remove(cut) }, true},
+		"of another plan": {func(b *bench, _ string) error {
+			b.job.Selection = plugin.Selection{Remove: []int{3}}
+			return nil
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.refusal = plugin.Errorf(plugin.Exists, "the name is taken")
+			if _, err := b.prune(t.Context(), func(int) {}); plugin.KindOf(err) != plugin.Exists {
+				t.Fatal(err)
+			}
+			b.refusal = nil
+			cut := filepath.Join(b.job.Folder, "cut.gguf")
+			if err := c.change(b, cut); err != nil {
+				t.Fatal(err)
+			}
+			b.mustPrune()
+			if again := slices.Contains(b.events, "cut"); again != c.again {
+				t.Errorf("cut again: %v, want %v", again, c.again)
+			}
+			b.checkFolder()
+		})
+	}
+}
+
+// TestDryRun stops at the plan.
+func TestDryRun(t *testing.T) {
+	b := newBench(t)
+	b.job.DryRun = true
+	r := b.mustPrune()
+	if len(r.Plan.Remove) != 2 || r.Result != (plugin.ModelInfo{}) || slices.Contains(b.events, "cut") {
+		t.Errorf("report %+v, stages %q", r, b.events)
+	}
+}
+
+// TestNamedLayersNeedNoTrace removes layers by their numbers.
+func TestNamedLayersNeedNoTrace(t *testing.T) {
+	b := newBench(t)
+	b.job.Selection = plugin.Selection{Remove: []int{2, 3, 4}}
+	r := b.mustPrune()
+	if len(b.traced) > 0 || r.Result.Layers != modelLayers-3 {
+		t.Errorf("%d texts traced, %d layers left", len(b.traced), r.Result.Layers)
+	}
+}
+
+// TestKinds says which errors a user can do something about.
+func TestKinds(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		kind plugin.Kind
+	}{
+		{fmt.Errorf("write cut.gguf: %w", &fs.PathError{Op: "write", Path: "cut.gguf", Err: syscall.ENOSPC}), plugin.NoSpace},
+		{fmt.Errorf("keep the trace: %w", syscall.EDQUOT), plugin.NoSpace},
+		{&profile.SelectionError{Field: "rate", Reason: "no"}, plugin.Invalid},
+		{fmt.Errorf("cut: %w", &convert.CutError{}), plugin.Refused},
+		{fmt.Errorf("read: %w", &gguf.FormatError{}), plugin.Refused},
+		{fmt.Errorf("inspect: %w", convert.ErrNotDecoder), plugin.Refused},
+		{fmt.Errorf("inspect: %w", convert.ErrUnknownArchitecture), plugin.Refused},
+		{fmt.Errorf("read: %w", fs.ErrNotExist), plugin.NotFound},
+		{fmt.Errorf("register: %w", plugin.Errorf(plugin.Exists, "taken: %w", fs.ErrNotExist)), plugin.Exists},
+		{errors.New("a bug"), plugin.Internal},
+	} {
+		if got := kinded(c.err); plugin.KindOf(got) != c.kind || !strings.HasPrefix(got.Error(), c.err.Error()) {
+			t.Errorf("%v: kind %d, want %d (%v)", c.err, plugin.KindOf(got), c.kind, got)
+		}
+	}
+	if full := kinded(syscall.ENOSPC); !strings.Contains(full.Error(), "make room and ask for the same job again") {
+		t.Errorf("a full disk says %v", full)
+	}
+}
+
+// TestRefusals asks for what cannot be done; nothing is made and nothing traced.
+func TestRefusals(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*bench)
+		kind   plugin.Kind
+	}{
+		"unknown model":   {func(b *bench) { b.job.Profile.Model = "none" }, plugin.NotFound},
+		"too many layers": {func(b *bench) { b.job.Selection.Layers = modelLayers }, plugin.Invalid},
+		"binary corpus":   {func(b *bench) { b.job.Profile.Corpus.Path = b.model.Path }, plugin.Invalid},
+		"truncated model": {func(b *bench) { os.Truncate(b.model.Path, 500) }, plugin.Refused},
+		"no GGUF":         {func(b *bench) { os.WriteFile(b.model.Path, []byte("not a model"), 0o600) }, plugin.Refused},
+		"lost corpus":     {func(b *bench) { os.Remove(b.job.Profile.Corpus.Path) }, plugin.NotFound},
+	} {
+		b := newBench(t)
+		c.change(b)
+		_, err := b.prune(t.Context(), func(int) {})
+		if err == nil || plugin.KindOf(err) != c.kind || len(b.traced) > 0 {
+			t.Errorf("%s: kind %d, want %d; %d texts traced: %v", name, plugin.KindOf(err), c.kind, len(b.traced), err)
+		}
+		if left, _ := filepath.Glob(filepath.Join(b.job.Folder, "*.gguf")); len(left) > 0 {
+			t.Errorf("%s: made %q", name, left)
+		}
+	}
+}
