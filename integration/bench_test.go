@@ -37,7 +37,7 @@ func pairs(b *testing.B, name string, n int, x, y func(round int) float64) {
 			q, p = y(2*i+1), x(2*i)
 		}
 		ratios = append(ratios, p/q)
-		b.Logf("%s: pair %d: %.4g / %.4g = %.3f", name, i+1, p, q, p/q)
+		fmt.Printf("%s, pair %d of %d: %.4g / %.4g = %.3f\n", name, i+1, n, p, q, p/q)
 	}
 	slices.Sort(ratios)
 	b.ReportMetric(ratios[n/2], name)

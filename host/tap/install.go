@@ -45,13 +45,14 @@ const greeting = 2 * time.Second
 //
 // Without a server to connect to, or a model on the command line, it does
 // nothing. An error means that this runner will not be traced; it can serve all
-// the same.
+// the same. It ends by itself when the server is gone.
 func Install() error {
 	path := os.Getenv(wire.SocketEnv)
 	model := modelArg(os.Args)
 	if path == "" || model == "" {
 		return nil
 	}
+	go exitWithServer(os.Getppid())
 	layers, err := countLayers(model)
 	if err != nil {
 		return err
@@ -69,7 +70,7 @@ func Install() error {
 		conn.Close()
 		return err
 	}
-	go s.serve(os.Getppid())
+	go s.serve()
 	return nil
 }
 

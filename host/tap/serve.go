@@ -57,10 +57,8 @@ func (s *service) answer() error {
 	return wire.Write(s.conn, r)
 }
 
-// serve answers until the server closes the connection. Then tracing ends, and
-// if the server is gone altogether, so that nobody could ever stop this runner,
-// the process ends as well.
-func (s *service) serve(parent int) {
+// serve answers until the server closes the connection. Then tracing ends.
+func (s *service) serve() {
 	var err error
 	for err == nil {
 		err = s.answer()
@@ -70,7 +68,12 @@ func (s *service) serve(parent int) {
 	if !errors.Is(err, io.EOF) {
 		slog.Warn("tracing ended", "error", err)
 	}
-	for os.Getppid() == parent {
+}
+
+// exitWithServer ends this process soon after the server that started it is
+// gone: nobody could ever reach or stop it.
+func exitWithServer(server int) {
+	for os.Getppid() == server {
 		time.Sleep(time.Second)
 	}
 	slog.Info("server is gone, runner exits")
