@@ -122,7 +122,7 @@ race: headers ## unit tests of what shares state, under the race detector
 
 .PHONY: test
 test: check race build bin/ollama model ## all tests, on tiny models and on SmolLM2-135M
-	$(FOR_TESTS) go test -count=1 -timeout 40m -v ./integration/... | $(QUIET)
+	$(FOR_TESTS) go test -count=1 -timeout 40m -v ./integration | $(QUIET)
 
 FOR_TESTS = PARE_BIN=$(abspath bin/pare) OLLAMA_BIN=$(abspath bin/ollama) PARE_MODEL=$(abspath $(MODEL))
 
