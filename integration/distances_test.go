@@ -68,7 +68,8 @@ func TestDistancesEqualTransformers(t *testing.T) {
 	for engine, env := range map[string]string{"llama.cpp": "OLLAMA_NEW_ENGINE=0", "ollama": "OLLAMA_NEW_ENGINE=1"} {
 		t.Run(engine, func(t *testing.T) {
 			s := startServer(t, env)
-			s.createSmol()
+			// One thread: two that wait for each other are slow on a busy machine.
+			s.create("smollm2", fromMake(t, "PARE_MODEL"), "PARAMETER num_thread 1")
 			got, err := s.client().Profile(context.Background(), client.ProfileRequest{Model: "smollm2", Corpus: ref.corpus()}, func(client.Progress) {})
 			if err != nil {
 				t.Fatalf("profile: %v\n%s", err, s.tail())
