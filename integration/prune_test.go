@@ -191,6 +191,13 @@ func sameData(t *testing.T, f *gguf.File, a gguf.Tensor, g *gguf.File, b gguf.Te
 	return len(x) > 0 && bytes.Equal(x, y)
 }
 
+// sortedLines puts lines in order: the server lists parameters in any.
+func sortedLines(s string) string {
+	lines := strings.Split(s, "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
 // checkShown compares what the server tells of a model and of its cut.
 func checkShown(t *testing.T, s *server, parent, child string) {
 	a, b := s.show(parent), s.show(child)
@@ -199,7 +206,7 @@ func checkShown(t *testing.T, s *server, parent, child string) {
 	}
 	for field, v := range map[string][2]string{
 		"template": {a.Template, b.Template}, "system": {a.System, b.System},
-		"parameters": {a.Parameters, b.Parameters}, "license": {a.License, b.License},
+		"parameters": {sortedLines(a.Parameters), sortedLines(b.Parameters)}, "license": {a.License, b.License},
 		"format": {a.Details.Format, b.Details.Format}, "family": {a.Details.Family, b.Details.Family},
 		"quantization": {a.Details.QuantizationLevel, b.Details.QuantizationLevel},
 	} {
