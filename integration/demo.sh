@@ -25,10 +25,12 @@ done
 
 say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; }
 run() { say "$@"; "$pare" "${@:2}"; }
-ask() {
-	say "pare run $1 '$2'"
-	curl -sS "http://$OLLAMA_HOST/api/generate" -d "$(printf '{"model":"%s","prompt":"%s","stream":false,"options":{"temperature":0,"num_predict":60}}' "$1" "$2")" |
-		python3 -c 'import json, sys; r = json.load(sys.stdin); print(r["response"].strip() if "response" in r else r)'
+ask() { # MODEL PROMPT: the API, and not pare run, for an answer that is the same each time
+	request=$(printf '{"model":"%s","prompt":"%s","stream":false,"options":{"temperature":0,"num_predict":60}}' "$1" "$2")
+	say "POST /api/generate $request"
+	python3 -c 'import json, sys, urllib.request
+reply = urllib.request.urlopen(urllib.request.Request(sys.argv[1], sys.argv[2].encode()))
+print(json.load(reply)["response"].strip())' "http://$OLLAMA_HOST/api/generate" "$request"
 }
 
 echo "FROM $gguf" >"$home/Modelfile"
