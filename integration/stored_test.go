@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ollama/ollama/types/model"
+
 	"pare/gguf"
 	"pare/integration/tinymodel"
 )
@@ -45,7 +47,7 @@ func (s *server) write(name, text string) {
 
 // manifest is the path of a model's manifest.
 func (s *server) manifest(name string) string {
-	return filepath.Join(s.models(), "manifests/registry.ollama.ai/library", name, "latest")
+	return filepath.Join(s.models(), "manifests", model.ParseName(name).Filepath())
 }
 
 // blob is the path of a model's GGUF.
