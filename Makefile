@@ -42,6 +42,7 @@ bin/pare-plugin: FORCE
 bin/pare: bin/pare-plugin headers FORCE
 	@if ! [ -e bin/pare ]; then echo "building pare (Ollama's C++ takes some minutes, the first time)"; fi
 	@go build -ldflags "$(LDFLAGS) -X pare/host.PluginSHA256=$$(sha256sum bin/pare-plugin | cut -d' ' -f1)" -o $@ ./host/pare
+	@echo "built bin/pare and bin/pare-plugin; make demo shows what they do"
 
 # Ollama's own command from the same module, to compare with.
 bin/ollama: headers

@@ -50,13 +50,22 @@ func TestArchitectures(t *testing.T) {
 	}
 }
 
+// block lists the layers a to a+n-1.
+func block(a, n int) []int {
+	var out []int
+	for i := range n {
+		out = append(out, a+i)
+	}
+	return out
+}
+
 // blocks lists what can go: "1: 12; 2: 0-11".
 func blocks(m Model) string {
 	var lines []string
 	for n := 1; n < m.Layers; n++ {
 		var starts []int
 		for a := range m.Layers - n + 1 {
-			if m.Cuttable(a, n) {
+			if m.CheckCut(block(a, n)) == nil {
 				starts = append(starts, a)
 			}
 		}
@@ -89,17 +98,17 @@ func TestInspectRefuses(t *testing.T) {
 			"inspect model: t5 is an encoder-decoder, whose halves depend on each other: this model is no decoder", ErrNotDecoder},
 		{"adapter", tiny{arch: "llama", layers: 2, keys: keys(key("general.type", "adapter"))},
 			"inspect model: this is a file of type adapter: cut the model that it belongs to: this model is no decoder", ErrNotDecoder},
-		{"no layers", tiny{arch: "llama"}, "inspect model: llama.block_count is missing or not between 1 and 1024: fetch the file again", nil},
+		{"no layers", tiny{arch: "llama"}, "inspect model: llama.block_count is missing or not between 1 and 1024: this is no whole model; fetch it again", ErrUnfit},
 		{"nothing but prediction", tiny{arch: "glm4moe", layers: 2, keys: keys(key("nextn_predict_layers", uint32(2)))},
-			"inspect model: 2 of 2 blocks are said to predict further tokens, which leaves no layer", nil},
+			"inspect model: 2 of 2 blocks are said to predict further tokens, which leaves no layer: this is no whole model; fetch it again", ErrUnfit},
 		{"array left behind", tiny{arch: "jamba", layers: 4, keys: keys(key("attention.head_count_kv", repeat(6, 0, 1)))},
-			"inspect model: jamba.attention.head_count_kv has 6 values for 4 layers: the file is damaged, or was cut by a program that forgot them", nil},
+			"inspect model: jamba.attention.head_count_kv has 6 values for 4 layers: the file is damaged, or was cut by a program that forgot them: this is no whole model; fetch it again", ErrUnfit},
 	} {
 		_, err := Inspect(c.model.file(t))
 		if err == nil || err.Error() != c.want {
 			t.Errorf("%s: %v\nwant %s", c.name, err, c.want)
 		}
-		if c.is != nil && !errors.Is(err, c.is) {
+		if !errors.Is(err, c.is) {
 			t.Errorf("%s: %v is not %v", c.name, err, c.is)
 		}
 	}

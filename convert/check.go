@@ -40,18 +40,6 @@ func (m Model) CheckCut(remove []int) error {
 	return &CutError{Remove: sorted(remove), Reason: reason, Nearest: m.nearest(cut)}
 }
 
-// Cuttable reports whether the layers a to a+n-1 can go.
-func (m Model) Cuttable(a, n int) bool {
-	if a < 0 || n < 0 || a > m.Layers || n > m.Layers-a {
-		return false
-	}
-	cut := make([]bool, m.Layers)
-	for i := range n {
-		cut[a+i] = true
-	}
-	return m.refusal(cut) == ""
-}
-
 // outside says what index i is, if it is no layer.
 func (m Model) outside(i int) string {
 	if i >= m.Layers && i < m.Layers+m.Prediction {

@@ -162,24 +162,6 @@ func TestCutErrorSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestCuttableAgreesWithCheckCut(t *testing.T) {
-	for _, c := range cuts {
-		m := c.model.model(t)
-		for a := -1; a <= m.Layers; a++ {
-			for n := range min(m.Layers+2, 14) {
-				var block []int
-				for i := range n {
-					block = append(block, a+i)
-				}
-				inside := a >= 0 && a+n <= m.Layers
-				if want := inside && m.CheckCut(block) == nil; m.Cuttable(a, n) != want {
-					t.Errorf("%s: Cuttable(%d, %d) = %v, want %v", c.name, a, n, !want, want)
-				}
-			}
-		}
-	}
-}
-
 // TestNearestIsNearest compares the search with all cuts that there are.
 func TestNearestIsNearest(t *testing.T) {
 	for _, d := range []tiny{

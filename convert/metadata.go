@@ -116,7 +116,7 @@ func checkArrays(md metadata, m Model) error {
 	for _, key := range keys {
 		v, _ := md.f.KV(key)
 		if n := v.Len(); n > 1 && n != m.Layers && n != m.Layers+m.Prediction {
-			return fmt.Errorf("%s has %d values for %d layers: the file is damaged, or was cut by a program that forgot them", key, n, m.Layers)
+			return fmt.Errorf("%s has %d values for %d layers: the file is damaged, or was cut by a program that forgot them: %w", key, n, m.Layers, ErrUnfit)
 		}
 	}
 	return nil

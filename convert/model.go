@@ -16,6 +16,7 @@ import (
 var (
 	ErrNotDecoder          = errors.New("this model is no decoder")
 	ErrUnknownArchitecture = errors.New("this architecture is not known to Pare")
+	ErrUnfit               = errors.New("this is no whole model; fetch it again")
 )
 
 // maxBlocks bounds the layers that Pare believes in. llama.cpp stops at 512.
@@ -27,19 +28,19 @@ type Model struct {
 	Architecture string // general.architecture
 	Layers       int    // decoder layers that every token runs through: 0 to Layers-1
 	Prediction   int    // blocks after them that guess further tokens; they follow and are never cut
-	Hidden       int    // width of the residual stream between the layers
 	Parameters   uint64 // numbers in all tensors
 
 	rules rules
 }
 
 // Inspect reads what decides how f may be cut. The error wraps ErrNotDecoder for
-// encoders, encoder-decoders, diffusion models and projectors, and
-// ErrUnknownArchitecture for what Ollama does not serve.
+// encoders, encoder-decoders, diffusion models and projectors,
+// ErrUnknownArchitecture for what Ollama does not serve, and ErrUnfit for a file
+// that lacks part of a model or contradicts itself.
 func Inspect(f *gguf.File) (Model, error) {
 	name, ok := text(f, "general.architecture")
 	if !ok {
-		return Model{}, errors.New("inspect model: the file has no general.architecture: it is not a model that can be served")
+		return Model{}, fmt.Errorf("inspect model: the file has no general.architecture: %w", ErrUnfit)
 	}
 	if kind, _ := text(f, "general.type"); kind != "" && kind != "model" {
 		return Model{}, fmt.Errorf("inspect model: this is a file of type %s: cut the model that it belongs to: %w", kind, ErrNotDecoder)
@@ -62,15 +63,15 @@ func Inspect(f *gguf.File) (Model, error) {
 func inspectDecoder(md metadata, arch architecture) (Model, error) {
 	blocks := md.number("block_count", 0)
 	if blocks < 1 || blocks > maxBlocks {
-		return Model{}, fmt.Errorf("inspect model: %s.block_count is missing or not between 1 and %d: fetch the file again", md.arch, maxBlocks)
+		return Model{}, fmt.Errorf("inspect model: %s.block_count is missing or not between 1 and %d: %w", md.arch, maxBlocks, ErrUnfit)
 	}
-	m := Model{Architecture: md.arch, Layers: blocks, Hidden: md.number("embedding_length", 0)}
+	m := Model{Architecture: md.arch, Layers: blocks}
 	if arch.prediction {
 		m.Prediction = md.number("nextn_predict_layers", 0)
 		m.Layers -= m.Prediction
 	}
 	if m.Layers < 1 || m.Prediction < 0 {
-		return Model{}, fmt.Errorf("inspect model: %d of %d blocks are said to predict further tokens, which leaves no layer", m.Prediction, blocks)
+		return Model{}, fmt.Errorf("inspect model: %d of %d blocks are said to predict further tokens, which leaves no layer: %w", m.Prediction, blocks, ErrUnfit)
 	}
 	found := false
 	for _, t := range md.f.Tensors {
@@ -79,7 +80,7 @@ func inspectDecoder(md metadata, arch architecture) (Model, error) {
 		found = found || ok
 	}
 	if !found {
-		return Model{}, errors.New("inspect model: no tensor is named blk.N: the file holds metadata only")
+		return Model{}, fmt.Errorf("inspect model: no tensor is named blk.N, the file holds metadata only: %w", ErrUnfit)
 	}
 	if err := checkArrays(md, m); err != nil {
 		return Model{}, fmt.Errorf("inspect model: %w", err)

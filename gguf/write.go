@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // Written tells what Write wrote.
@@ -19,9 +20,11 @@ type Written struct {
 // Digest returns the SHA-256 the way Ollama names blobs: "sha256:" and 64 hex digits.
 func (w Written) Digest() string { return fmt.Sprintf("sha256:%x", w.SHA256) }
 
-// Write writes a file with the contents of l to path, which either is complete
-// and on disk when Write returns, or is as it was before. A file that is already
-// there is replaced, unless data of l comes from it: that is ErrSameFile.
+// Write writes a file with the contents of l to path, which is complete and on
+// disk when Write succeeds, and as it was before when Write fails. There is one
+// exception: if only the sync of the folder fails, the error says so and the new
+// file is in place, whole, but a power cut may still undo that. A file that is
+// already there is replaced, unless data of l comes from it: that is ErrSameFile.
 //
 // What was taken from File.Layout and not changed comes out byte for byte, up to
 // the padding. If tensors were added, left out, reordered or given other data,
@@ -88,7 +91,8 @@ func (l Layout) checkTarget(path string) error {
 }
 
 // replace puts what fill writes at path, by way of a file beside it. If anything
-// fails nothing is left behind.
+// up to the rename fails nothing is left behind. After it, what was at path is
+// gone, so the new file stays whatever happens.
 func replace(ctx context.Context, path string, fill func(*os.File) (Written, error)) (Written, error) {
 	folder := filepath.Dir(path)
 	temp := filepath.Join(folder, ".pare-"+rand.Text()+".tmp")
@@ -112,17 +116,21 @@ func replace(ctx context.Context, path string, fill func(*os.File) (Written, err
 		return Written{}, err
 	}
 	if err := syncFolder(folder); err != nil {
-		os.Remove(path)
-		return Written{}, err
+		return Written{}, fmt.Errorf("sync the folder of the finished file: %w", err)
 	}
 	return w, nil
 }
 
-// syncFolder makes a rename in the folder last.
+// syncFolder makes a rename in the folder last, where the file system can sync a
+// folder; some cannot and say so.
 func syncFolder(path string) error {
 	folder, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(folder.Sync(), folder.Close())
+	err = folder.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		err = nil
+	}
+	return errors.Join(err, folder.Close())
 }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -66,8 +67,13 @@ func (c *children) pruner() (plugin.Pruner, error) {
 	if err != nil {
 		return nil, err
 	}
+	d, err := p.Describe(context.Background())
+	if err != nil {
+		p.Kill()
+		return nil, fmt.Errorf("ask the plugin what it is: %w", err)
+	}
 	c.process = p
-	c.log.Info("plugin started", "path", c.path, "pid", p.Pid())
+	c.log.Info("plugin started", "path", c.path, "pid", p.Pid(), "name", d.Name, "version", d.Version, "criteria", d.Criteria)
 	return p, nil
 }
 

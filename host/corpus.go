@@ -17,11 +17,17 @@ import (
 // maxCorpus bounds a user's text, in bytes: hours of tracing on any machine.
 const maxCorpus = 64 << 20
 
+// ownCorpus is the name by which a request asks for the plugin's own text.
+const ownCorpus = "default"
+
 // corpusText returns a request's text and its digest; both are empty for the
 // plugin's own corpus. What is in it is for the plugin to judge.
 func corpusText(c *client.Corpus) ([]byte, string, error) {
 	if c == nil {
 		return nil, "", nil
+	}
+	if *c == (client.Corpus{Name: ownCorpus}) {
+		return nil, ownCorpus, nil
 	}
 	text := []byte(c.Text)
 	if c.Digest != "" {
@@ -32,6 +38,9 @@ func corpusText(c *client.Corpus) ([]byte, string, error) {
 		if text, err = uploaded(c.Digest); err != nil {
 			return nil, "", err
 		}
+	}
+	if len(text) > maxCorpus {
+		return nil, "", tooLong(int64(len(text)))
 	}
 	if len(text) == 0 {
 		return nil, "", plugin.Errorf(plugin.Invalid, "corpus: it is empty; give some text, or leave it out to use the one that comes with Pare")
@@ -53,7 +62,11 @@ func uploaded(digest string) ([]byte, error) {
 		return nil, fmt.Errorf("read the corpus: %w", err)
 	}
 	if fi.Size() > maxCorpus {
-		return nil, plugin.Errorf(plugin.Invalid, "corpus: %d MB is more than the %d MB that are allowed; a few hundred KB tell as much", fi.Size()>>20, maxCorpus>>20)
+		return nil, tooLong(fi.Size())
 	}
 	return os.ReadFile(path)
+}
+
+func tooLong(size int64) error {
+	return plugin.Errorf(plugin.Invalid, "corpus: %d MB is more than the %d MB that are allowed; a few hundred KB tell as much", size>>20, maxCorpus>>20)
 }

@@ -7,6 +7,8 @@
 //	children.go  the plugin process: started when needed, again after a crash
 //	jobs.go      all jobs; record.go what is kept of one, run.go how it is done,
 //	             job.go how it is followed
+//	corpus.go    the text that comes in a request
+//	libraries.go the GPU libraries of an installed Ollama
 //	routes.go    HTTP; guard.go who may call; stream.go NDJSON
 //
 // It knows models, traces and jobs, and nothing of how layers are chosen or

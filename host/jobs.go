@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/renameio/v2"
+
 	"pare/host/client"
 	"pare/plugin"
 )
@@ -21,7 +23,7 @@ import (
 type jobs struct {
 	folder string                        // <models>/pare
 	pruner func() (plugin.Pruner, error) // the running plugin
-	lend   func(folder string) *lent
+	lend   func(folder, digest string) *lent
 	log    *slog.Logger
 
 	mu      sync.Mutex
@@ -31,7 +33,7 @@ type jobs struct {
 	closed  bool
 }
 
-func newJobs(folder string, pruner func() (plugin.Pruner, error), lend func(string) *lent, log *slog.Logger) (*jobs, error) {
+func newJobs(folder string, pruner func() (plugin.Pruner, error), lend func(folder, digest string) *lent, log *slog.Logger) (*jobs, error) {
 	js := &jobs{
 		folder: folder, pruner: pruner, lend: lend, log: log,
 		running: map[string]*job{}, models: map[string]chan struct{}{},
@@ -50,9 +52,17 @@ func (js *jobs) profilesFolder() string { return filepath.Join(js.folder, "profi
 // interrupted marks the jobs that were running when the last server ended, and
 // deletes what it or its plugin left half-written.
 func (js *jobs) interrupted() error {
-	jobs, _ := filepath.Glob(filepath.Join(js.jobsFolder(), "*"))
-	profiles, _ := filepath.Glob(filepath.Join(js.profilesFolder(), "*"))
-	for _, folder := range slices.Concat(jobs, profiles, []string{js.folder}) {
+	folders := []string{js.folder}
+	for _, above := range []string{js.jobsFolder(), js.profilesFolder()} {
+		entries, err := os.ReadDir(above)
+		if err != nil {
+			return fmt.Errorf("clean up after the last server: %w", err)
+		}
+		for _, e := range entries {
+			folders = append(folders, filepath.Join(above, e.Name()))
+		}
+	}
+	for _, folder := range folders {
 		if err := sweep(folder); err != nil {
 			js.log.Warn("cannot clean up after the last server", "error", err)
 		}
@@ -62,6 +72,7 @@ func (js *jobs) interrupted() error {
 			continue
 		}
 		r.State, r.Error = client.Stopped, "the server ended while this job ran; ask for it again to go on"
+		r.forgetCorpus()
 		if err := r.save(); err != nil {
 			return err
 		}
@@ -118,8 +129,8 @@ func (js *jobs) prune(r client.PruneRequest) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec := &record{Selection: selection, DryRun: r.DryRun, Force: r.Force, Digest: s.gguf.Digest}
-	rec.Model, rec.What = s.name.DisplayShortest(), what(r)
+	rec := &record{Selection: selection, Force: r.Force, Digest: s.gguf.Digest}
+	rec.Model, rec.What, rec.DryRun = s.name.DisplayShortest(), what(r), r.DryRun
 	if !r.DryRun {
 		name, err := parseName("name", r.Name)
 		if err != nil {
@@ -142,6 +153,9 @@ func what(r client.PruneRequest) string {
 	case r.Drop != nil:
 		return fmt.Sprintf("%.4g%%", *r.Drop*100)
 	case r.Layers != nil:
+		if *r.Layers == 1 {
+			return "1 layer"
+		}
 		return fmt.Sprintf("%d layers", *r.Layers)
 	}
 	return r.Range
@@ -234,9 +248,11 @@ func (js *jobs) prepare(rec *record, corpus *client.Corpus, text []byte) error {
 	if err := os.MkdirAll(rec.folder, 0o700); err != nil {
 		return noSpace(fmt.Errorf("make the job's folder: %w", err))
 	}
-	if corpus != nil {
+	if corpus != nil && text == nil {
+		rec.Corpus = plugin.Corpus{Name: ownCorpus}
+	} else if corpus != nil {
 		rec.Corpus = plugin.Corpus{Name: corpus.Name, Path: filepath.Join(rec.folder, "corpus")}
-		if err := os.WriteFile(rec.Corpus.Path, text, 0o600); err != nil {
+		if err := renameio.WriteFile(rec.Corpus.Path, text, 0o600, renameio.WithTempDir(rec.folder)); err != nil {
 			return noSpace(fmt.Errorf("keep the corpus for the job: %w", err))
 		}
 	}

@@ -49,7 +49,7 @@ func reopen(t *testing.T, folder string, p plugin.Pruner) *jobs {
 	t.Helper()
 	js, err := newJobs(filepath.Join(folder, "pare"),
 		func() (plugin.Pruner, error) { return p, nil },
-		func(folder string) *lent { return &lent{folder: folder} },
+		func(folder, digest string) *lent { return &lent{folder: folder, digest: digest} },
 		slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

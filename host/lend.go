@@ -23,16 +23,30 @@ type lent struct {
 	tap    *trace.Server
 	ollama *api.Client
 	folder string // a file to be registered must be below it
+	digest string // of the GGUF that the call is about
+}
+
+// lookUp finds the model of the call, and refuses another that has taken its
+// name since.
+func (l *lent) lookUp(name string) (stored, error) {
+	s, err := lookUp("model", name)
+	if err == nil && s.gguf.Digest != l.digest {
+		err = plugin.Errorf(plugin.Unavailable, "model %q was replaced while the job ran; ask for it again", name)
+	}
+	return s, err
 }
 
 // Model implements plugin.Host.
 func (l *lent) Model(_ context.Context, name string) (plugin.Model, error) {
-	s, err := lookUp("model", name)
+	s, err := l.lookUp(name)
 	return s.model(), err
 }
 
 // Register implements plugin.Host.
 func (l *lent) Register(_ context.Context, r plugin.RegisterRequest) (plugin.Model, error) {
+	if _, err := l.lookUp(r.Parent); err != nil {
+		return plugin.Model{}, err
+	}
 	path, err := filepath.EvalSymlinks(r.Path)
 	if err != nil {
 		return plugin.Model{}, fmt.Errorf("register %s: %w", r.Name, err)
@@ -55,7 +69,7 @@ const tries = 3
 // Trace implements plugin.Host. The texts go through the server's own
 // /api/generate, as many at a time as the server computes together.
 func (l *lent) Trace(ctx context.Context, r plugin.TraceRequest, each func(plugin.TraceDelta) error) error {
-	s, err := lookUp("model", r.Model)
+	s, err := l.lookUp(r.Model)
 	if err != nil {
 		return err
 	}
@@ -133,14 +147,23 @@ func (l *lent) traceOnce(ctx context.Context, session *trace.Session, s stored, 
 	for _, t := range texts {
 		delta.Texts = append(delta.Texts, t.Digest)
 	}
-	seen := delta.All.Tokens + delta.First.Tokens
-	switch {
-	case seen*10 >= expected*9:
-		return delta, nil
-	case len(delta.Faults) > 0:
-		return delta, plugin.Errorf(plugin.Unavailable, "trace %s: %d of %d tokens could not be traced: %s", name, expected-seen, expected, delta.Faults[0].Reason)
+	return delta, enough(name, delta)
+}
+
+// enough refuses a delta that misses more than a tenth of the expected tokens,
+// for which it names the reason. Tokens that the tap left out for want of memory
+// are not missing: another try would leave out the same.
+func enough(name string, d plugin.TraceDelta) error {
+	seen := d.All.Tokens + d.First.Tokens + d.LeftOut
+	if seen*10 >= d.Expected*9 {
+		return nil
 	}
-	return delta, plugin.Errorf(plugin.Unavailable, "trace %s: %d of %d tokens were computed, the rest came from the prompt cache", name, seen, expected)
+	for _, f := range d.Faults {
+		if !f.Counted {
+			return plugin.Errorf(plugin.Unavailable, "trace %s: %d of %d tokens could not be traced: %s", name, d.Expected-seen, d.Expected, f.Reason)
+		}
+	}
+	return plugin.Errorf(plugin.Unavailable, "trace %s: %d of %d tokens were computed, the rest came from the prompt cache", name, seen, d.Expected)
 }
 
 // run has the server evaluate texts as prompts and returns how many tokens they
@@ -201,7 +224,11 @@ func (l *lent) displace(ctx context.Context, session *trace.Session, s stored, t
 	if _, err := l.run(ctx, s, unlike(texts)); err != nil && plugin.KindOf(err) != plugin.Unavailable {
 		return err
 	}
-	if _, err := session.Drain(ctx); err != nil && !errors.Is(err, trace.ErrRunnerGone) {
+	_, err := session.Drain(ctx)
+	for errors.Is(err, trace.ErrRunnerGone) && ctx.Err() == nil {
+		_, err = session.Drain(ctx) // it kept what other runners gave
+	}
+	if err != nil {
 		return fmt.Errorf("trace %s: %w", s.name.DisplayShortest(), err)
 	}
 	return ctx.Err()

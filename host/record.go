@@ -24,7 +24,6 @@ type record struct {
 	Corpus    plugin.Corpus    `json:"corpus"`        // the text, in the job's folder
 	Add       bool             `json:"add,omitempty"` // of a profile
 	Selection plugin.Selection `json:"selection"`     // of a prune job
-	DryRun    bool             `json:"dry_run,omitempty"`
 	Force     bool             `json:"force,omitempty"`
 	Result    string           `json:"result,omitempty"` // digest of the new GGUF, once it is being registered
 	Code      int              `json:"code,omitempty"`   // HTTP status of Error
@@ -49,6 +48,14 @@ func (r *record) identify(corpusDigest string) error {
 	sum := sha256.Sum256(b)
 	r.ID = hex.EncodeToString(sum[:6])
 	return nil
+}
+
+// forgetCorpus deletes a user's text, which is kept no longer than the job runs:
+// whoever asks for the job again sends it again.
+func (r *record) forgetCorpus() {
+	if r.Corpus.Path != "" {
+		os.Remove(r.Corpus.Path)
+	}
 }
 
 // save writes the record, whole or not at all.

@@ -2,9 +2,11 @@ package host
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -40,7 +42,7 @@ func register(r plugin.RegisterRequest) (plugin.Model, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		slog.Warn("replacing a model whose manifest cannot be read", "name", n, "error", err)
 	}
-	facts, err := ggufFacts(r.Path)
+	facts, err := inspect(r.Path, r.Digest)
 	if err != nil {
 		return plugin.Model{}, err
 	}
@@ -155,13 +157,24 @@ func readBlob(digest string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// ggufFacts reads a file as Ollama does, so that what it shows agrees.
-func ggufFacts(path string) (ggml.KV, error) {
+// inspect checks that a file has the digest it is said to have, under which it
+// would be stored, and reads it as Ollama does, so that what this shows agrees.
+func inspect(path, digest string) (ggml.KV, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return nil, fmt.Errorf("read the new GGUF: %w", err)
+	}
+	if got := fmt.Sprintf("sha256:%x", h.Sum(nil)); got != digest {
+		return nil, fmt.Errorf("the new GGUF has the digest %s, not %s as the plugin says", got, digest)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
 	g, err := ggml.Decode(f, 0)
 	if err != nil {
 		return nil, fmt.Errorf("decode the new GGUF: %w", err)
@@ -190,5 +203,15 @@ func writeManifest(n model.Name, config manifest.Layer, layers []manifest.Layer)
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(path, append(b, '\n'), 0o644, renameio.WithTempDir(temp))
+	if err := renameio.WriteFile(path, append(b, '\n'), 0o644, renameio.WithTempDir(temp)); err != nil {
+		return err
+	}
+	// The folders may be new; the blobs of a replaced model go only when its
+	// manifest is gone for good.
+	for d := filepath.Dir(path); len(d) > len(envconfig.Models()); d = filepath.Dir(d) {
+		if err := syncFolder(d); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -18,11 +19,11 @@ import (
 	"pare/plugin"
 )
 
-// Patterns are the routes of this server on http.DefaultServeMux, where they
+// patterns are the routes of this server on http.DefaultServeMux, where they
 // win over Ollama's own, which has the rest.
-var Patterns = []string{"/api/prune", "/api/prune/", "/prune"}
+var patterns = []string{"/api/prune", "/api/prune/", "/prune"}
 
-// routes is the handler behind Patterns.
+// routes is the handler behind patterns.
 func (s *Server) routes(listen string) http.Handler {
 	r := gin.New()
 	r.HandleMethodNotAllowed = true
@@ -36,6 +37,9 @@ func (s *Server) routes(listen string) http.Handler {
 	r.GET("/api/prune/jobs", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"jobs": s.jobs.list()}) })
 	r.GET("/api/prune/jobs/:id", s.getJob)
 	r.DELETE("/api/prune/jobs/:id", s.deleteJob)
+	r.NoMethod(func(c *gin.Context) {
+		c.JSON(http.StatusMethodNotAllowed, gin.H{"error": "this route takes another method; see /api/prune in Pare's README"})
+	})
 	r.NoRoute(func(c *gin.Context) {
 		c.JSON(http.StatusNotFound, gin.H{"error": "no such route; see /api/prune in Pare's README"})
 	})
@@ -64,7 +68,29 @@ func decode(r io.Reader, into any) error {
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
-	return d.Decode(into)
+	var wrong *json.UnmarshalTypeError
+	if err := d.Decode(into); errors.As(err, &wrong) {
+		return fmt.Errorf("%s is a %s; it has to be a %s", wrong.Field, wrong.Value, jsonName(wrong.Type.Kind()))
+	} else if err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("there is something behind the object")
+	}
+	return nil
+}
+
+// jsonName is what JSON calls a kind of Go value.
+func jsonName(k reflect.Kind) string {
+	switch k {
+	case reflect.Bool:
+		return "boolean"
+	case reflect.String:
+		return "string"
+	case reflect.Struct, reflect.Map:
+		return "object"
+	}
+	return "number"
 }
 
 func wantsStream(stream *bool) bool { return stream == nil || *stream }
@@ -114,6 +140,9 @@ func (s *Server) plan(c *gin.Context, r client.PruneRequest) (plugin.Plan, error
 	if err != nil {
 		return plugin.Plan{}, err
 	}
+	if r.Corpus != nil {
+		return plugin.Plan{}, plugin.Errorf(plugin.Invalid, "a plan is made from the kept profile; leave corpus out, or ask /api/prune with dry_run")
+	}
 	m, err := lookUp("model", r.Model)
 	if err != nil {
 		return plugin.Plan{}, err
@@ -135,6 +164,7 @@ func (s *Server) getProfile(c *gin.Context) {
 	for _, f := range []string{"png", "svg"} {
 		if base, ok := strings.CutSuffix(name, "."+f); ok {
 			name, format = base, f
+			break
 		}
 	}
 	m, err := lookUp("model", name)
@@ -167,6 +197,10 @@ func (s *Server) draw(c *gin.Context, name, format string, profile plugin.Profil
 		return
 	}
 	var b strings.Builder
+	if err := opts.Validate(); err != nil {
+		fail(c, plugin.Errorf(plugin.Invalid, "draw the profile: %w", err))
+		return
+	}
 	if err := heatmap.Write(&b, format, profile, opts); err != nil {
 		fail(c, fmt.Errorf("draw the profile of %s: %w", name, err))
 		return

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"pare/host/client"
 	"pare/plugin"
@@ -30,8 +31,8 @@ func (js *jobs) run(ctx context.Context, j *job, rec *record) {
 		js.log.Warn("job failed", "job", j.id, "model", rec.Model, "error", err)
 	default:
 		last.Report, last.Profile = result.Report, result.Profile
-		os.Remove(rec.Corpus.Path) // a user's text is not kept longer than it is needed
 	}
+	rec.forgetCorpus()
 	js.keep(j, rec, errors.Is(err, errDeleted))
 	j.end(last, err)
 }
@@ -59,9 +60,11 @@ func (js *jobs) keep(j *job, rec *record, deleted bool) {
 // sweep deletes what a crash left half-written in a folder: by the contract such
 // files have names that begin with a dot.
 func sweep(folder string) error {
-	left, err := filepath.Glob(filepath.Join(folder, ".*"))
-	for _, path := range left {
-		err = errors.Join(err, os.Remove(path))
+	entries, err := os.ReadDir(folder)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			err = errors.Join(err, os.Remove(filepath.Join(folder, e.Name())))
+		}
 	}
 	return err
 }
@@ -116,7 +119,7 @@ func (js *jobs) hold(ctx context.Context, j *job, digest string) (release func()
 // call is one call of the plugin.
 func (js *jobs) call(ctx context.Context, p plugin.Pruner, j *job, rec *record) (client.Progress, error) {
 	request := plugin.ProfileRequest{Model: rec.Model, Folder: js.profilesFolder(), Corpus: rec.Corpus, Add: rec.Add}
-	host := &recorded{lent: js.lend(rec.folder), rec: rec}
+	host := &recorded{lent: js.lend(rec.folder, rec.Digest), rec: rec}
 	if rec.isProfile() {
 		profile, err := p.Profile(ctx, request, host, j.report)
 		return client.Progress{Profile: &profile}, err

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/gofrs/flock"
 	"github.com/ollama/ollama/api"
 	"github.com/ollama/ollama/envconfig"
 
@@ -24,6 +25,7 @@ type Server struct {
 	children *children
 	tap      *trace.Server
 	jobs     *jobs
+	lock     *flock.Flock
 	socket   string // folder of the tap's socket
 	stop     chan os.Signal
 }
@@ -43,10 +45,11 @@ func Start(log *slog.Logger) (*Server, error) {
 
 func (s *Server) start(log *slog.Logger) (err error) {
 	useInstalledLibraries(log)
-	if s.socket, err = os.MkdirTemp("", "pare-"); err != nil {
-		return fmt.Errorf("make a folder for the tap's socket: %w", err)
+	folder := filepath.Join(envconfig.Models(), "pare")
+	if s.lock, err = lockFolder(folder); err != nil {
+		return err
 	}
-	if s.tap, err = trace.Listen(s.socket); err != nil {
+	if err := s.listen(filepath.Join(folder, "run")); err != nil {
 		return err
 	}
 	// Ollama's scheduler starts runners with this process's environment.
@@ -57,12 +60,14 @@ func (s *Server) start(log *slog.Logger) (err error) {
 		return err
 	}
 	ollama := api.NewClient(loopback(envconfig.Host()), http.DefaultClient)
-	lend := func(folder string) *lent { return &lent{tap: s.tap, ollama: ollama, folder: folder} }
-	if s.jobs, err = newJobs(filepath.Join(envconfig.Models(), "pare"), s.children.pruner, lend, log); err != nil {
+	lend := func(folder, digest string) *lent {
+		return &lent{tap: s.tap, ollama: ollama, folder: folder, digest: digest}
+	}
+	if s.jobs, err = newJobs(folder, s.children.pruner, lend, log); err != nil {
 		return err
 	}
 	handler := s.routes(envconfig.Host().Host)
-	for _, p := range Patterns {
+	for _, p := range patterns {
 		http.Handle(p, handler)
 	}
 	// Ollama stops at the same signals; jobs must stop first, so that they are
@@ -91,6 +96,41 @@ func (s *Server) Close() {
 	if s.socket != "" {
 		os.RemoveAll(s.socket)
 	}
+	if s.lock != nil {
+		s.lock.Unlock()
+	}
+}
+
+// lockFolder makes sure that one server at a time works on the jobs of a store.
+func lockFolder(folder string) (*flock.Flock, error) {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, fmt.Errorf("make Pare's folder beside the models: %w", err)
+	}
+	l := flock.New(filepath.Join(folder, "lock"))
+	locked, err := l.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", folder, err)
+	}
+	if !locked {
+		return nil, fmt.Errorf("another `pare serve` works on %s; stop it, or give this one a store of its own with OLLAMA_MODELS", filepath.Dir(folder))
+	}
+	return l, nil
+}
+
+// listen opens the tap's socket in a folder, or, where that is too long a path
+// for a socket or on a file system that has none, in a temporary one.
+func (s *Server) listen(folder string) (err error) {
+	os.RemoveAll(folder) // of a server that was killed
+	s.socket = folder
+	if s.tap, err = trace.Listen(folder); err == nil {
+		return nil
+	}
+	os.RemoveAll(folder)
+	if s.socket, err = os.MkdirTemp("", "pare-"); err != nil {
+		return fmt.Errorf("make a folder for the tap's socket: %w", err)
+	}
+	s.tap, err = trace.Listen(s.socket)
+	return err
 }
 
 // loopback is where a server that listens on u is reached from this machine.

@@ -113,7 +113,7 @@ func nameFree(name string, parent model.Name, force bool) (model.Name, error) {
 		return n, plugin.Errorf(plugin.Exists, "the result cannot replace %q, the model it is made from; choose another name", name)
 	}
 	if taken && !force {
-		return n, plugin.Errorf(plugin.Exists, "a model called %q exists already; choose another name, or force its replacement", name)
+		return n, plugin.Errorf(plugin.Exists, "a model called %q exists already; choose another name, or replace it with force (--force)", name)
 	}
 	return n, nil
 }

@@ -213,7 +213,7 @@ func TestRegisterLeavesNothingWhenTheFileIsDamaged(t *testing.T) {
 func TestLentRegisterStaysInTheJobsFolder(t *testing.T) {
 	emptyStore(t)
 	parent := putModel(t, "parent", tiny(t, 8, 1))
-	l := &lent{folder: t.TempDir()}
+	l := &lent{folder: t.TempDir(), digest: parent.gguf.Digest}
 	for _, path := range []string{parent.path, l.folder, filepath.Join(l.folder, "..", filepath.Base(parent.path))} {
 		_, err := l.Register(t.Context(), plugin.RegisterRequest{Parent: "parent", Name: "small", Path: path, Digest: parent.gguf.Digest})
 		if err == nil {

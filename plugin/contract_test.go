@@ -185,7 +185,7 @@ func deep(layers int, tokens int64) TraceDelta {
 	}
 	return TraceDelta{
 		Model: "sha256:1", Layers: layers, Hidden: 8, All: sums(), Last: sums(), First: sums(),
-		Expected: tokens + 2, Faults: []Fault{{"a reason", 3}}, Texts: []string{"d1", "d2"},
+		Expected: tokens + 5, LeftOut: 3, Faults: []Fault{{Reason: "a reason", Graphs: 3}, {Reason: "another", Graphs: 1, Counted: true}}, Texts: []string{"d1", "d2"},
 	}
 }
 

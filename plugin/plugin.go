@@ -79,7 +79,9 @@ type Selection struct {
 }
 
 // A Corpus is text to trace: plain text or JSONL, in a file the host keeps for
-// as long as the job. The zero Corpus is the plugin's own default.
+// as long as the job. A Corpus with the name "default" and no path is the
+// plugin's own; the zero Corpus is what the kept profile covers, or the
+// plugin's own where none is kept.
 type Corpus struct {
 	Name string
 	Path string
@@ -113,8 +115,9 @@ type Job struct {
 }
 
 // An Event is one step of progress. Stage names what runs now: "trace",
-// "profile", "plan", "cut", "register". Completed and Total are in bytes of text
-// (trace) or of the file (cut); Total is 0 where nothing is counted.
+// "profile", "plan", "cut", "register"; the server adds "wait" and "plugin".
+// Completed and Total are in bytes of text (trace) or of the file (cut); Total is
+// 0 where nothing is counted.
 type Event struct {
 	Stage     string
 	Status    string

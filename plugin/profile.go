@@ -10,6 +10,9 @@ import (
 	"strings"
 )
 
+// ProfileVersion is the version of profiles and plans; others are not read.
+const ProfileVersion = 1
+
 // A Profile is what is known about a model's layers: statistics of its residual
 // stream over a corpus. Distances are angular, arccos(cos)/pi, on the scale
 // 0..1. It is kept as profile.json in the folder of its model.
@@ -101,21 +104,26 @@ func ProfileFolder(folder, digest string) string {
 	return filepath.Join(folder, strings.ReplaceAll(digest, ":", "-"))
 }
 
-// ErrNoProfile says that a model was never traced.
+// ErrNoProfile says that a model was never traced, or by another version of Pare.
 var ErrNoProfile = errors.New("no profile is kept for this model")
 
-// LoadProfile reads a kept profile.
+// LoadProfile reads a kept profile. One of another version, or of another model,
+// counts as none: what it was made from is still there, and it is made anew.
 func LoadProfile(folder, digest string) (Profile, error) {
 	var p Profile
 	b, err := os.ReadFile(filepath.Join(ProfileFolder(folder, digest), "profile.json"))
+	none := &Error{Kind: NotFound, Err: ErrNoProfile, Hint: "`pare profile MODEL` makes one"}
 	if errors.Is(err, fs.ErrNotExist) {
-		return p, &Error{Kind: NotFound, Err: ErrNoProfile, Hint: "`pare profile MODEL` makes one"}
+		return p, none
 	}
 	if err != nil {
 		return p, fmt.Errorf("read profile: %w", err)
 	}
 	if err := json.Unmarshal(b, &p); err != nil {
 		return p, fmt.Errorf("read profile: %w", err)
+	}
+	if p.Version != ProfileVersion || p.Model != digest {
+		return Profile{}, none
 	}
 	return p, nil
 }

@@ -22,15 +22,18 @@ type TraceDelta struct {
 	All, Last, First Sums
 
 	Expected int64    // prompt tokens the server reported for this text
-	Faults   []Fault  // why some graphs were not traced
+	LeftOut  int64    // tokens computed but not measured, for want of memory
+	Faults   []Fault  // why some graphs were not traced, or not in full
 	Texts    []string // digests of the texts these sums cover, if known
 }
 
-// A Fault counts the computation graphs that were left out of a trace for one
-// reason. Inference is never affected.
+// A Fault counts the computation graphs that, for one reason, were left out of a
+// trace or, if Counted, are in its sums with a reservation: some of their tokens
+// or residuals are missing, or stand among others. Inference is never affected.
 type Fault struct {
-	Reason string `json:"reason"`
-	Graphs int64  `json:"graphs"`
+	Reason  string `json:"reason"`
+	Graphs  int64  `json:"graphs"`
+	Counted bool   `json:"counted,omitempty"`
 }
 
 // Sums are totals over tokens. Pairs of residuals (a, b), a < b, are indexed by

@@ -131,10 +131,10 @@ func deltaToPB(d TraceDelta) *pb.TraceDelta {
 	out := &pb.TraceDelta{
 		Model: d.Model, Layers: int64(d.Layers), Hidden: int64(d.Hidden),
 		All: sumsToPB(d.All), Last: sumsToPB(d.Last), First: sumsToPB(d.First),
-		Expected: d.Expected, Texts: d.Texts,
+		Expected: d.Expected, LeftOut: d.LeftOut, Texts: d.Texts,
 	}
 	for _, f := range d.Faults {
-		out.Faults = append(out.Faults, &pb.Fault{Reason: f.Reason, Graphs: f.Graphs})
+		out.Faults = append(out.Faults, &pb.Fault{Reason: f.Reason, Graphs: f.Graphs, Counted: f.Counted})
 	}
 	return out
 }
@@ -143,10 +143,10 @@ func deltaFromPB(d *pb.TraceDelta) TraceDelta {
 	out := TraceDelta{
 		Model: d.GetModel(), Layers: int(d.GetLayers()), Hidden: int(d.GetHidden()),
 		All: sumsFromPB(d.GetAll()), Last: sumsFromPB(d.GetLast()), First: sumsFromPB(d.GetFirst()),
-		Expected: d.GetExpected(), Texts: d.GetTexts(),
+		Expected: d.GetExpected(), LeftOut: d.GetLeftOut(), Texts: d.GetTexts(),
 	}
 	for _, f := range d.GetFaults() {
-		out.Faults = append(out.Faults, Fault{Reason: f.GetReason(), Graphs: f.GetGraphs()})
+		out.Faults = append(out.Faults, Fault{Reason: f.GetReason(), Graphs: f.GetGraphs(), Counted: f.GetCounted()})
 	}
 	return out
 }

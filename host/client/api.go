@@ -52,7 +52,7 @@ type ProfileRequest struct {
 // the result.
 type Progress struct {
 	Job       string  `json:"job,omitempty"`
-	Stage     string  `json:"stage,omitempty"` // "trace", "profile", "plan", "cut", "register"
+	Stage     string  `json:"stage,omitempty"` // "wait", "trace", "profile", "plan", "cut", "register", "plugin"
 	Status    string  `json:"status,omitempty"`
 	Completed int64   `json:"completed,omitempty"` // bytes of text (trace) or of the file (cut)
 	Total     int64   `json:"total,omitempty"`     // in the same unit
@@ -79,6 +79,7 @@ type Job struct {
 	Model   string    `json:"model"`
 	Name    string    `json:"name,omitempty"`
 	What    string    `json:"what"` // "25%", "8 layers", "20-27", "profile"
+	DryRun  bool      `json:"dry_run,omitempty"`
 	State   string    `json:"state"`
 	Error   string    `json:"error,omitempty"`
 	Created string    `json:"created"` // RFC 3339

@@ -32,6 +32,9 @@ func New(base *url.URL, c *http.Client) *Client { return &Client{base, c} }
 // FromEnvironment returns a client of the server at OLLAMA_HOST.
 func FromEnvironment() *Client { return New(envconfig.Host(), http.DefaultClient) }
 
+// ErrLost means that the server went away while it answered.
+var ErrLost = errors.New("lost the server")
+
 // StatusError is an error the server answered with.
 type StatusError struct {
 	Code    int
@@ -151,10 +154,10 @@ func (c *Client) stream(ctx context.Context, method, path string, in any, each f
 		return last, ctx.Err()
 	}
 	if err := lines.Err(); err != nil {
-		return last, fmt.Errorf("lost the server: %w", err)
+		return last, fmt.Errorf("%w: %w", ErrLost, err)
 	}
 	if last.Status != "success" {
-		return last, errors.New("lost the server before the job ended")
+		return last, fmt.Errorf("%w before the job ended", ErrLost)
 	}
 	return last, nil
 }

@@ -64,7 +64,11 @@ func header(w io.Writer, p plugin.Profile, m plugin.Means, tokens string, plan *
 		fmt.Fprintf(w, "corpus    %s, %s, %s\n", plain(c.Name), many(int64(c.Documents), "document"), short(c.Digest))
 	}
 	for _, f := range p.Faults {
-		fmt.Fprintf(w, "fault     %s not traced: %s\n", many(f.Graphs, "graph"), plain(f.Reason))
+		fate := "not traced:"
+		if f.Counted {
+			fate = "traced, but"
+		}
+		fmt.Fprintf(w, "fault     %s %s %s\n", many(f.Graphs, "graph"), fate, plain(f.Reason))
 	}
 	if plan != nil && len(plan.Remove) > 0 {
 		c := plan.Chosen

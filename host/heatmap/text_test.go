@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestTextMatchesGolden(t *testing.T) {
 	p := synthetic(12)
-	p.Faults = []plugin.Fault{{Reason: "the graph was split", Graphs: 2}}
+	p.Faults = []plugin.Fault{{Reason: "the graph was split", Graphs: 2}, {Reason: "some tokens were left out", Graphs: 1, Counted: true}}
 	var b bytes.Buffer
 	if err := Text(&b, p, planned(p, 6, 7, 8)); err != nil {
 		t.Fatal(err)

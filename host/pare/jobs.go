@@ -30,6 +30,9 @@ func newJobs() *cobra.Command {
 			f := newFollower(asJSON)
 			last, err := client.FromEnvironment().Join(ctx, args[0], f.show)
 			f.stop()
+			if ctx.Err() != nil {
+				return fmt.Errorf("not following job %s any more; it goes on as long as somebody does", args[0])
+			}
 			if err := explain(ctx, f, err); err != nil || asJSON || last.Report == nil {
 				return err
 			}
@@ -59,20 +62,25 @@ func listJobs(c *cobra.Command) error {
 		return err
 	}
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 4, ' ', 0)
-	fmt.Fprintln(t, "ID\tMODEL\tREMOVE\tNAME\tSTATE\tSTARTED")
+	fmt.Fprintln(t, "ID\tMODEL\tREMOVE\tNAME\tSTARTED\tSTATE")
 	for _, j := range jobs {
 		started := "?"
 		if at, err := time.Parse(time.RFC3339, j.Created); err == nil {
 			started = format.HumanTime(at, "?")
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", j.ID, j.Model, j.What, j.Name, state(j), started)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", j.ID, j.Model, j.What, j.Name, started, state(j))
 	}
 	return t.Flush()
 }
 
 // state says where a job is, with its share of the stage if it runs.
 func state(j client.Job) string {
-	if j.Last == nil || j.Last.Total == 0 {
+	switch {
+	case j.State == client.Failed:
+		return j.State + ": " + j.Error
+	case j.DryRun:
+		return j.State + " (dry run)"
+	case j.Last == nil || j.Last.Total == 0:
 		return j.State
 	}
 	return fmt.Sprintf("%s (%s %d%%)", j.State, j.Last.Stage, 100*j.Last.Completed/j.Last.Total)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,7 +27,8 @@ func newProfile() *cobra.Command {
 		Long: `Show how much each layer of a model changes its hidden states.
 
 MODEL is watched at work on some text, once: the profile is kept and used again.
-With --corpus it is made from that text instead, or from that text too (--add).`,
+With --corpus it is made from that text instead, or from that text too (--add);
+--corpus default goes back to the text that comes with Pare.`,
 		Example: `  pare profile smollm2
   pare profile smollm2 --drop 20% -o smollm2.png
   pare profile smollm2 --corpus notes.txt --add`,
@@ -92,7 +94,7 @@ func (p *profiling) run(c *cobra.Command) error {
 		plan = &chosen
 	}
 	if p.output != "" {
-		if err := p.draw(c, server); err != nil {
+		if err := p.draw(ctx, server); err != nil {
 			return explain(ctx, f, err)
 		}
 	}
@@ -112,8 +114,8 @@ func (p *profiling) planRequest() client.PruneRequest {
 	return r
 }
 
-func (p *profiling) draw(c *cobra.Command, server *client.Client) error {
-	b, err := server.Heatmap(c.Context(), p.planRequest(), p.format())
+func (p *profiling) draw(ctx context.Context, server *client.Client) error {
+	b, err := server.Heatmap(ctx, p.planRequest(), p.format())
 	if err != nil {
 		return err
 	}

@@ -80,6 +80,8 @@ func explain(ctx context.Context, f follower, err error) error {
 	}
 	if ctx.Err() != nil {
 		err = errors.New("stopped; the same command goes on from here")
+	} else if errors.Is(err, client.ErrLost) {
+		err = fmt.Errorf("%w; start `pare serve` again and repeat the command: it goes on from here", err)
 	}
 	if j, ok := f.(*jsonFollower); ok {
 		return j.fail(err)
@@ -100,6 +102,9 @@ func printPlan(w io.Writer, p plugin.Plan) {
 // printAlternatives tells what else there was, and how sure the plan is.
 func printAlternatives(w io.Writer, p plugin.Plan) {
 	for i, a := range p.Alternatives {
+		if p.Criterion == "deepest" {
+			break // it measures nothing
+		}
 		if i == 0 {
 			fmt.Fprintln(w, "next best:")
 		}

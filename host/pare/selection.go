@@ -24,7 +24,7 @@ func (s *selectionFlags) register(c *cobra.Command) {
 	f.StringVar(&s.criterion, "criterion", "", "how to choose: angular (default), cumulative, influence or deepest")
 	f.StringVar(&s.tokens, "tokens", "", "distances over all tokens (default), or the last of each text, as in the paper")
 	f.StringVar(&s.protect, "protect", "", "layers that must stay, such as 0-3,29")
-	f.StringVar(&s.corpus, "corpus", "", "a file of text or JSONL to trace with (default: the corpus that comes with Pare)")
+	f.StringVar(&s.corpus, "corpus", "", "a file of text or JSONL to trace with, or \"default\" for the text that comes with Pare")
 }
 
 // request turns the flags into the API's words.
@@ -67,8 +67,11 @@ func parseDrop(s string, r *client.PruneRequest) error {
 
 // readCorpus reads a file for the request; the server never opens our paths.
 func readCorpus(path string) (*client.Corpus, error) {
-	if path == "" {
+	switch path {
+	case "":
 		return nil, nil
+	case "default":
+		return &client.Corpus{Name: path}, nil
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {

@@ -46,14 +46,6 @@ struct totals *totals_new(int layers, int64_t hidden) {
     return t;
 }
 
-void totals_clear(struct totals *t) {
-    int layers = t->layers;
-    int64_t hidden = t->hidden;
-    memset(t, 0, totals_size(layers));
-    t->layers = layers;
-    t->hidden = hidden;
-}
-
 void totals_add(struct totals *dst, const struct totals *src) {
     for (int p = 0; p < POPULATIONS; p++) {
         dst->tokens[p] += src->tokens[p];

@@ -29,8 +29,6 @@ struct totals *totals_new(int layers, int64_t hidden);
 // totals_stride is the number of values of one population.
 int64_t totals_stride(int layers);
 
-void totals_clear(struct totals *t);
-
 // totals_add adds src to dst, which must be of the same shape.
 void totals_add(struct totals *dst, const struct totals *src);
 

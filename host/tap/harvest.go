@@ -21,9 +21,9 @@ var reasons = [C.FAULTS]string{
 	C.FAULT_UNFINISHED: "a forward pass did not reach the final norm",
 	C.FAULT_NOT_FINITE: "a residual's norm was not finite",
 	C.FAULT_MEMORY:     "too little memory to keep the residuals of one pass",
-	C.FAULT_OUTPUTS:    "output rows could not be matched with tokens: counted without the last residual",
-	C.FAULT_POSITIONS:  "no positions were found: counted, first tokens not kept apart",
-	C.FAULT_THINNED:    "the residuals took too much memory: counted, some tokens left out",
+	C.FAULT_OUTPUTS:    "output rows could not be matched with tokens: the last residual was left out",
+	C.FAULT_POSITIONS:  "no positions were found: first tokens are not kept apart",
+	C.FAULT_THINNED:    "the residuals took too much memory: some tokens were left out",
 }
 
 const unrecognised = "no layers were recognised: this architecture cannot be traced"
@@ -37,7 +37,7 @@ func harvest() *plugin.TraceDelta {
 	d := &plugin.TraceDelta{}
 	for i, n := range h.faults {
 		if n > 0 {
-			d.Faults = append(d.Faults, plugin.Fault{Reason: reasons[i], Graphs: int64(n)})
+			d.Faults = append(d.Faults, plugin.Fault{Reason: reasons[i], Graphs: int64(n), Counted: i >= C.FAULTS_COUNTED})
 		}
 	}
 	if h.totals == nil {
@@ -48,6 +48,7 @@ func harvest() *plugin.TraceDelta {
 	}
 	d.Layers = int(h.totals.layers)
 	d.Hidden = int(h.totals.hidden)
+	d.LeftOut = int64(h.left_out)
 	d.All, d.Last, d.First = sums(h.totals, C.ALL), sums(h.totals, C.LAST), sums(h.totals, C.FIRST)
 	return d
 }

@@ -205,7 +205,6 @@ static bool choose(void) {
     int64_t fit = pass.budget / (pass.hidden * sizeof(float) * (pass.max_layers + 1));
     pass.kept = pass.tokens < fit ? pass.tokens : fit;
     if (pass.kept == 0 || !reserve(&pass.keep, pass.kept * sizeof(int32_t))) return false;
-    if (pass.kept < pass.tokens) pass_fault(FAULT_THINNED);
     thin(pass.keep.data, pass.kept, pass.tokens, pass.positions_known ? pass.positions.data : NULL);
     return reserve(&pass.residuals, pass.max_layers * pass.kept * pass.hidden * sizeof(float));
 }
@@ -307,8 +306,9 @@ static void skip_sampled(void) {
     pass.n_ended = n;
 }
 
-// add adds the measured pass to the sums of the session it began in.
-static void add(struct totals *t) {
+// add adds the measured pass to the sums of the session it began in, with what
+// is to be said of it. matched tells whether x_L is in them.
+static void add(struct totals *t, bool matched) {
     pthread_mutex_lock(&lock);
     struct harvest *h = &session.harvest;
     if (pass.session != session.number) {
@@ -319,6 +319,10 @@ static void add(struct totals *t) {
     } else {
         session.layers = t->layers;
         session.hidden = t->hidden;
+        h->left_out += pass.tokens - pass.kept;
+        h->faults[FAULT_OUTPUTS] += !matched;
+        h->faults[FAULT_POSITIONS] += !pass.positions_known;
+        h->faults[FAULT_THINNED] += pass.kept < pass.tokens;
         if (h->totals) {
             totals_add(h->totals, t);
             free(t);
@@ -337,8 +341,7 @@ void pass_close(void) {
         free(t);
         return pass_drop(FAULT_MEMORY);
     }
-    if (!match()) pass_fault(FAULT_OUTPUTS);
-    if (!pass.positions_known) pass_fault(FAULT_POSITIONS);
+    bool matched = match();
     if (pass.prompts_only) skip_sampled();
     enum fold_result result = fold(t, &(struct sample){
         .layers = pass.layers, .hidden = pass.hidden, .kept = pass.kept,
@@ -350,6 +353,6 @@ void pass_close(void) {
         free(t);
         return pass_drop(result == FOLD_NO_MEMORY ? FAULT_MEMORY : FAULT_NOT_FINITE);
     }
-    add(t);
+    add(t, matched);
     pass.style = NORM_UNKNOWN;
 }

@@ -1,8 +1,9 @@
 // One forward pass of the model: its residuals, collected layer by layer from
 // one or more graphs, then measured and added to the sums of the session.
 //
-// A pass is counted whole or not at all. Whatever does not look as expected
-// ends the pass, is counted as a fault and never touches the computation.
+// Whatever does not look as expected is counted as a fault and never touches the
+// computation. Most faults end the pass, of which nothing is counted then; a few
+// leave out or mix up a part, and the rest is counted.
 
 #ifndef PARE_PASS_H
 #define PARE_PASS_H
@@ -20,9 +21,13 @@ enum fault {
     FAULT_UNFINISHED,
     FAULT_NOT_FINITE,
     FAULT_MEMORY,
-    FAULT_OUTPUTS,   // x_L was left out, the other residuals were counted
-    FAULT_POSITIONS, // counted, first tokens among the others
-    FAULT_THINNED,   // counted, some tokens left out
+
+    // The passes with these are counted.
+    FAULTS_COUNTED,
+    FAULT_OUTPUTS = FAULTS_COUNTED, // without x_L
+    FAULT_POSITIONS,                // with the first tokens among the others
+    FAULT_THINNED,                  // without some of the tokens
+
     FAULTS,
 };
 
@@ -31,6 +36,7 @@ enum fault {
 struct harvest {
     struct totals *totals;
     int64_t unrecognised; // graphs in which no residual was found, before any was
+    int64_t left_out;     // tokens of the counted passes that memory was too short for
     int64_t faults[FAULTS];
 };
 

@@ -91,7 +91,6 @@ bool shelf_piece(struct shelf *s, ggml_backend_t backend, struct piece *piece, s
     piece->graph = ggml_graph_view(graph, begin, end);
     piece->graph.nodes = nodes;
     piece->graph.n_nodes = n;
-    piece->first = first;
     piece->stops = i - first;
     piece->end = end;
     return true;

@@ -18,8 +18,8 @@ struct shelf {
 // A piece is a part of a graph with copies added to it.
 struct piece {
     struct ggml_cgraph graph;
-    int first, stops; // the stops stops[first … first+stops-1] of the plan are in it
-    int end;          // the node of the whole graph at which the next piece begins
+    int stops; // how many of the plan's stops are in it
+    int end;   // the node of the whole graph at which the next piece begins
     const struct ggml_tensor *copy[MAX_LAYERS + 2]; // of each of them; NULL if it could not be made
 };
 

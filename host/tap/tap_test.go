@@ -366,7 +366,14 @@ func TestThinning(t *testing.T) {
 		t.Errorf("%d tokens, %d first, %d last (%d with output); want 18, 2, 2 (2)",
 			d.All.Tokens, d.First.Tokens, d.Last.Tokens, d.Last.OutTokens)
 	}
-	if len(d.Faults) != 1 || d.Faults[0].Graphs != 1 {
-		t.Errorf("faults %v, want one that tells of tokens left out", d.Faults)
+	want := []plugin.Fault{{Reason: "the residuals took too much memory: some tokens were left out", Graphs: 1, Counted: true}}
+	if d.LeftOut != 80 || !slices.Equal(d.Faults, want) {
+		t.Errorf("%d tokens left out, faults %v; want 80 and %v", d.LeftOut, d.Faults, want)
+	}
+	b.Embeddings[0][3] = float32(math.NaN()) // the first token is always kept
+	forward(t, m, b)
+	want = []plugin.Fault{{Reason: "a residual's norm was not finite", Graphs: 1}}
+	if d := r.do(wire.Drain); d.LeftOut != 0 || !slices.Equal(d.Faults, want) {
+		t.Errorf("of a pass not counted: %d tokens left out, faults %v; want 0 and %v", d.LeftOut, d.Faults, want)
 	}
 }

@@ -50,7 +50,6 @@ func Listen(dir string) (*Server, error) {
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("protect trace folder: %w", err)
 	}
-	removeStale(dir)
 	path := filepath.Join(dir, fmt.Sprintf("tap-%d.sock", os.Getpid()))
 	l, err := net.Listen("unix", path)
 	if err != nil {
@@ -68,19 +67,6 @@ func Listen(dir string) (*Server, error) {
 	}
 	go s.accept()
 	return s, nil
-}
-
-// removeStale removes the sockets of servers that were killed.
-func removeStale(dir string) {
-	paths, _ := filepath.Glob(filepath.Join(dir, "tap-*.sock"))
-	for _, path := range paths {
-		conn, err := net.Dial("unix", path)
-		if err == nil {
-			conn.Close()
-			continue
-		}
-		os.Remove(path)
-	}
 }
 
 // Path is the value of [wire.SocketEnv] for runners.

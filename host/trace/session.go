@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"strings"
 	"sync"
 
 	"pare/host/trace/wire"
@@ -36,7 +34,7 @@ type Session struct {
 
 	mu      sync.Mutex
 	pending plugin.TraceDelta // drained, but not yet handed out
-	known   map[*runner]bool  // runners whose loss has been counted
+	lost    map[*runner]bool  // runners whose loss has been counted
 	stopped bool
 }
 
@@ -44,7 +42,7 @@ type Session struct {
 // and those to come, which trace from their first token. It returns [ErrBusy] if
 // another session has the model. Call [Session.Stop] in the end.
 func (s *Server) Start(ctx context.Context, modelPath string, tokens Tokens) (*Session, error) {
-	session := &Session{server: s, begin: wire.Op(tokens), model: modelKey(modelPath), known: make(map[*runner]bool)}
+	session := &Session{server: s, begin: wire.Op(tokens), model: modelKey(modelPath), lost: make(map[*runner]bool)}
 	s.mu.Lock()
 	if s.sessions[session.model] != nil {
 		s.mu.Unlock()
@@ -68,7 +66,8 @@ func (s *Server) Start(ctx context.Context, modelPath string, tokens Tokens) (*S
 }
 
 // Drain returns the sums since the last call, over all runners of the model. If
-// nothing was traced its Layers are zero; its Faults may say why.
+// nothing was traced its Layers are zero; its Faults may say why. Its Model and
+// Expected are for the caller to fill in.
 //
 // With any error the sums collected so far are kept for the next call. After
 // [ErrRunnerGone] the call can be repeated at once.
@@ -96,7 +95,6 @@ func (s *Session) Drain(ctx context.Context) (plugin.TraceDelta, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := s.pending
-	d.Model = digest(s.model)
 	s.pending = plugin.TraceDelta{}
 	return d, nil
 }
@@ -159,6 +157,7 @@ func (s *Session) merge(d *plugin.TraceDelta) error {
 	s.pending.All.Add(d.All)
 	s.pending.Last.Add(d.Last)
 	s.pending.First.Add(d.First)
+	s.pending.LeftOut += d.LeftOut
 	return nil
 }
 
@@ -166,8 +165,8 @@ func (s *Session) merge(d *plugin.TraceDelta) error {
 func (s *Session) lose(r *runner) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.known[r] && !s.stopped {
-		s.known[r] = true
+	if !s.lost[r] && !s.stopped {
+		s.lost[r] = true
 		s.fault(plugin.Fault{Reason: lostSums, Graphs: 1})
 	}
 }
@@ -175,20 +174,10 @@ func (s *Session) lose(r *runner) {
 // fault adds to the pending faults. s.mu must be held.
 func (s *Session) fault(f plugin.Fault) {
 	for i := range s.pending.Faults {
-		if s.pending.Faults[i].Reason == f.Reason {
+		if have := s.pending.Faults[i]; have.Reason == f.Reason && have.Counted == f.Counted {
 			s.pending.Faults[i].Graphs += f.Graphs
 			return
 		}
 	}
 	s.pending.Faults = append(s.pending.Faults, f)
-}
-
-// digest is the digest in the name of one of Ollama's blobs, "sha256:…", or the
-// name as it is if it holds none.
-func digest(path string) string {
-	name := filepath.Base(path)
-	if hex, ok := strings.CutPrefix(name, "sha256-"); ok {
-		return "sha256:" + hex
-	}
-	return name
 }

@@ -23,13 +23,19 @@ func (p Pipeline) Plan(_ context.Context, r plugin.PlanRequest) (plugin.Plan, er
 	}
 	plan, err := choose(m, shape, r.Selection, chunks, trace)
 	if errors.Is(err, profile.ErrUnmeasured) {
-		_, err = plugin.LoadProfile(r.Folder, m.Digest) // says how to make one
+		err = errLost
+		if _, none := plugin.LoadProfile(r.Folder, m.Digest); none != nil {
+			err = none // says how to make one
+		}
 	}
 	return plan, kinded(err)
 }
 
+// errLost says that a profile is kept without what it was made from.
+var errLost = plugin.Errorf(plugin.NotFound, "the measurements behind the profile are lost; profile the model again")
+
 // keptTrace returns the measurements behind the kept profile, none if there is
-// no profile.
+// no profile. It only reads: a job may be adding to them at the same time.
 func keptTrace(folder string, m plugin.Model) ([]plugin.TraceDelta, string, error) {
 	kept, err := plugin.LoadProfile(folder, m.Digest)
 	if errors.Is(err, plugin.ErrNoProfile) {
@@ -38,16 +44,14 @@ func keptTrace(folder string, m plugin.Model) ([]plugin.TraceDelta, string, erro
 	if err != nil {
 		return nil, "", err
 	}
-	fs, err := openFrames(plugin.ProfileFolder(folder, m.Digest))
+	fs, err := readFrames(plugin.ProfileFolder(folder, m.Digest))
 	if err != nil {
 		return nil, "", err
 	}
-	defer fs.close()
-	var covered []string
-	for _, c := range kept.Corpora {
-		covered = append(covered, c.Texts...)
+	found, missing := fs.coveringAll(kept.Corpora)
+	if len(missing) > 0 {
+		return nil, "", errLost
 	}
-	found, _ := fs.covering(covered)
 	chunks, digest := deltas(found)
 	return chunks, digest, nil
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -19,7 +20,8 @@ import (
 // trace.bin holds all that was ever measured of a model, a frame for each text
 // or group of texts: after the magic, each frame is its length and its CRC-32C,
 // 4 bytes each, little-endian, and a gob of plugin.TraceDelta. Frames are only
-// ever added, and one that a crash cut short is dropped.
+// ever added. One that a crash cut short is dropped, and one that was damaged
+// later is passed over.
 const (
 	framesMagic = "PARETRC1"
 	maxFrame    = 256 << 20 // bytes; a model of 1,024 layers needs 25 MB
@@ -33,13 +35,32 @@ type frame struct {
 	sum [sha256.Size]byte
 }
 
-// frames is trace.bin, open for adding.
+// frames is what trace.bin holds.
 type frames struct {
-	file *os.File
+	file *os.File // open for adding; nil if it was only read
 	all  []frame
 }
 
-// openFrames reads the frames in a model's folder, or starts a new file.
+// readFrames reads the frames in a model's folder, if there are any. It changes
+// nothing: what looks torn may be a frame that another is adding just now.
+func readFrames(folder string) (*frames, error) {
+	f, err := os.Open(filepath.Join(folder, "trace.bin"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return &frames{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the trace: %w", err)
+	}
+	defer f.Close()
+	all, _, err := load(f)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", f.Name(), err)
+	}
+	return &frames{all: all}, nil
+}
+
+// openFrames reads the frames in a model's folder, or starts a new file, for
+// adding. There must be one caller at a time.
 func openFrames(folder string) (*frames, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("keep the trace: %w", err)
@@ -48,74 +69,94 @@ func openFrames(folder string) (*frames, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keep the trace: %w", err)
 	}
-	fs := &frames{file: f}
-	if err := fs.load(); err != nil {
+	all, end, err := load(f)
+	if err == nil {
+		err = endAt(f, end)
+	}
+	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("read %s: %w", f.Name(), err)
 	}
-	return fs, nil
+	return &frames{file: f, all: all}, nil
 }
 
-// load reads all whole frames and puts the end of the file behind them.
-func (fs *frames) load() error {
+// load reads all whole frames and says where the last of them ends: at 0 if not
+// even the magic is there.
+func load(f io.Reader) (all []frame, end int64, err error) {
 	magic := make([]byte, len(framesMagic))
-	n, err := io.ReadFull(fs.file, magic)
-	if err == nil && string(magic) != framesMagic {
-		return errors.New("it is not a trace of this version of Pare; delete it to trace the model again")
+	if _, err := io.ReadFull(f, magic); torn(err) {
+		return nil, 0, nil
+	} else if err != nil {
+		return nil, 0, err
 	}
-	if n < len(magic) {
-		return fs.restart()
+	if string(magic) != framesMagic {
+		return nil, 0, errors.New("it is not a trace of this version of Pare; delete it to trace the model again")
 	}
-	end := int64(len(magic))
-	for {
-		payload, err := nextFrame(fs.file)
+	end = int64(len(magic))
+	for at := end; ; {
+		payload, size, err := nextFrame(f)
+		if torn(err) {
+			return all, end, nil
+		}
+		at += size
+		if errors.Is(err, errDamaged) {
+			continue
+		}
 		if err != nil {
-			break // the end, or what a crash left of a frame
+			return nil, 0, err
 		}
 		fr, err := decodeFrame(payload)
 		if err != nil {
-			return err
+			return nil, 0, err
 		}
-		fs.all = append(fs.all, fr)
-		end += int64(8 + len(payload))
+		all, end = append(all, fr), at
 	}
-	if err := fs.file.Truncate(end); err != nil {
+}
+
+// endAt cuts off what follows the last whole frame, and goes there to add.
+func endAt(f *os.File, end int64) error {
+	if err := f.Truncate(end); err != nil {
 		return err
 	}
-	_, err = fs.file.Seek(end, io.SeekStart)
+	if _, err := f.Seek(end, io.SeekStart); err != nil || end > 0 {
+		return err
+	}
+	_, err := f.WriteString(framesMagic)
 	return err
 }
 
-func (fs *frames) restart() error {
-	if err := fs.file.Truncate(0); err != nil {
-		return err
-	}
-	_, err := fs.file.WriteAt([]byte(framesMagic), 0)
-	if err != nil {
-		return err
-	}
-	_, err = fs.file.Seek(int64(len(framesMagic)), io.SeekStart)
-	return err
+// What may be wrong with a frame: nothing behind it can be found, or it alone is
+// to be passed over.
+var (
+	errNoFrame = errors.New("no frame begins here")
+	errDamaged = errors.New("the frame is damaged")
+)
+
+// torn reports whether err is the end of the frames, clean or not.
+func torn(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, errNoFrame)
 }
 
-// nextFrame reads one frame's payload.
-func nextFrame(r io.Reader) ([]byte, error) {
+// nextFrame reads one frame and returns its payload and its size with the head,
+// the size also with errDamaged.
+func nextFrame(r io.Reader) (payload []byte, size int64, err error) {
 	var head [8]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	size := binary.LittleEndian.Uint32(head[:4])
-	if size > maxFrame {
-		return nil, fmt.Errorf("frame of %d bytes", size)
+	n := int64(binary.LittleEndian.Uint32(head[:4]))
+	if n == 0 || n > maxFrame { // a head of zeros has the right CRC: some disks leave them after a crash
+		return nil, 0, errNoFrame
 	}
 	var b bytes.Buffer
-	if _, err := io.CopyN(&b, r, int64(size)); err != nil {
-		return nil, err
+	if _, err := io.CopyN(&b, r, n); err != nil {
+		return nil, 0, err
 	}
+	size = int64(len(head)) + n
 	if crc32.Checksum(b.Bytes(), castagnoli) != binary.LittleEndian.Uint32(head[4:]) {
-		return nil, errors.New("frame is damaged")
+		return nil, size, errDamaged
 	}
-	return b.Bytes(), nil
+	return b.Bytes(), size, nil
 }
 
 func decodeFrame(payload []byte) (frame, error) {
@@ -145,13 +186,27 @@ func (fs *frames) add(d plugin.TraceDelta) error {
 	return nil
 }
 
-// covering returns the frames whose texts are all in wanted, each text once,
-// and the texts that none of them covers.
-func (fs *frames) covering(wanted []string) (found []frame, missing map[string]bool) {
+// coveringAll returns the frames that cover the corpora, each text once, and the
+// texts that none of them covers. It goes corpus by corpus, so that the frames
+// chosen for the first ones stay when one is added: a frame may hold texts of
+// several corpora, and the texts of the earlier ones are gone.
+func (fs *frames) coveringAll(corpora []plugin.CorpusInfo) (found []frame, missing map[string]bool) {
 	missing = map[string]bool{}
-	for _, t := range wanted {
-		missing[t] = true
+	known := map[string]bool{}
+	for _, c := range corpora {
+		for _, t := range c.Texts {
+			if !known[t] {
+				known[t], missing[t] = true, true
+			}
+		}
+		found = append(found, fs.covering(missing)...)
 	}
+	return found, missing
+}
+
+// covering returns frames whose texts are all missing, each text once, and takes
+// them off the missing ones.
+func (fs *frames) covering(missing map[string]bool) (found []frame) {
 	for _, fr := range fs.all {
 		whole := len(fr.Texts) > 0
 		for _, t := range fr.Texts {
@@ -165,7 +220,7 @@ func (fs *frames) covering(wanted []string) (found []frame, missing map[string]b
 		}
 		found = append(found, fr)
 	}
-	return found, missing
+	return found
 }
 
 func (fs *frames) close() error { return fs.file.Close() }

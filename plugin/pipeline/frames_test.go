@@ -2,9 +2,13 @@ package pipeline
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+	"testing/iotest"
 
 	"pare/plugin"
 )
@@ -90,8 +94,8 @@ func TestFramesTorn(t *testing.T) {
 	}
 }
 
-// TestFramesDamaged flips every byte in turn. No frame at or behind the damage is
-// believed, and another format is not overwritten.
+// TestFramesDamaged flips every byte in turn. A damaged frame is passed over, and
+// the rest is kept unless its length is lost; another format is not overwritten.
 func TestFramesDamaged(t *testing.T) {
 	data, ends := written(t, measured("a", 1), measured("b", 2))
 	folder := t.TempDir()
@@ -111,14 +115,76 @@ func TestFramesDamaged(t *testing.T) {
 		if err != nil {
 			t.Fatalf("byte %d: %v", i, err)
 		}
-		want := 0
-		if i >= ends[0] {
-			want = 1
+		want, size := []string{"b"}, len(data) // the first is damaged, the second found behind it
+		switch {
+		case i >= ends[0]:
+			want, size = []string{"a"}, ends[0]
+		case i < len(framesMagic)+4: // where the first ends is lost
+			want, size = nil, len(framesMagic)
 		}
-		if len(fs.all) != want {
-			t.Fatalf("byte %d changed: texts %q, want %d", i, fs.texts(), want)
+		if got, _ := os.ReadFile(filepath.Join(folder, "trace.bin")); !slices.Equal(fs.texts(), want) || len(got) != size {
+			t.Fatalf("byte %d changed: texts %q in %d bytes, want %q in %d", i, fs.texts(), len(got), want, size)
 		}
 		fs.close()
+	}
+}
+
+// TestFramesOfZeros ends a file as some disks do after a crash. Its CRC is right.
+func TestFramesOfZeros(t *testing.T) {
+	data, _ := written(t, measured("a", 1))
+	fs, err := reopened(t, t.TempDir(), append(bytes.Clone(data), make([]byte, 64)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fs.close()
+	if got, _ := os.ReadFile(fs.file.Name()); !slices.Equal(fs.texts(), []string{"a"}) || !bytes.Equal(got, data) {
+		t.Errorf("texts %q in %d bytes, want a in %d", fs.texts(), len(got), len(data))
+	}
+}
+
+// TestFramesUnreadable has a file that cannot be read: that is not its end.
+func TestFramesUnreadable(t *testing.T) {
+	data, _ := written(t, measured("a", 1))
+	broken := errors.New("input/output error")
+	for n := range len(data) {
+		if _, _, err := load(io.MultiReader(bytes.NewReader(data[:n]), iotest.ErrReader(broken))); !errors.Is(err, broken) {
+			t.Fatalf("after %d bytes: %v", n, err)
+		}
+	}
+}
+
+// TestReadWhileAdding reads at every moment of a frame being written, and before
+// there is any.
+func TestReadWhileAdding(t *testing.T) {
+	data, ends := written(t, measured("a", 1), measured("b", 2))
+	folder := filepath.Join(t.TempDir(), "model")
+	if fs, err := readFrames(folder); err != nil || len(fs.all) > 0 {
+		t.Fatalf("no trace: %v, %v", fs, err)
+	}
+	if _, err := os.Stat(folder); !os.IsNotExist(err) {
+		t.Fatal("reading made the folder")
+	}
+	adding, err := openFrames(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer adding.close()
+	for i := len(framesMagic); i < len(data); i++ {
+		if _, err := adding.file.Write(data[i : i+1]); err != nil {
+			t.Fatal(err)
+		}
+		whole := 0
+		for whole < len(ends) && ends[whole] <= i+1 {
+			whole++
+		}
+		want := []string{"a", "b"}[:whole]
+		fs, err := readFrames(folder)
+		if err != nil || !slices.Equal(fs.texts(), want) {
+			t.Fatalf("after %d bytes: %q, %v, want %q", i+1, fs.texts(), err, want)
+		}
+		if got, _ := os.ReadFile(adding.file.Name()); !bytes.Equal(got, data[:i+1]) {
+			t.Fatalf("after %d bytes: reading changed the file", i+1)
+		}
 	}
 }
 
@@ -135,7 +201,7 @@ func TestCovering(t *testing.T) {
 		for _, r := range wanted {
 			names = append(names, string(r))
 		}
-		if found, missing := fs.covering(names); len(found) != c.found || len(missing) != c.missing {
+		if found, missing := fs.coveringAll([]plugin.CorpusInfo{{Texts: names}}); len(found) != c.found || len(missing) != c.missing {
 			t.Errorf("%q: %d frames and %v missing, want %d and %d", wanted, len(found), missing, c.found, c.missing)
 		}
 	}

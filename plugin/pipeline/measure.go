@@ -47,15 +47,15 @@ func measure(ctx context.Context, m plugin.Model, shape convert.Model, r plugin.
 	if err != nil {
 		return plugin.Profile{}, nil, err
 	}
-	if err := traceMissing(ctx, r.Model, texts, fs, h, event); err != nil {
+	_, missing := fs.coveringAll(corpora)
+	if err := fs.traceMissing(ctx, m, missing, texts, h, event); err != nil {
 		return plugin.Profile{}, nil, err
 	}
-	event(plugin.Event{Stage: "profile", Status: "computing the profile"})
-	var covered []string
-	for _, c := range corpora {
-		covered = append(covered, c.Texts...)
+	found, missing := fs.coveringAll(corpora)
+	if len(missing) > 0 {
+		return plugin.Profile{}, nil, plugin.Errorf(plugin.Unavailable, "%d texts were not traced; ask again", len(missing))
 	}
-	found, _ := fs.covering(covered)
+	event(plugin.Event{Stage: "profile", Status: "computing the profile"})
 	chunks, digest := deltas(found)
 	prof, err := profile.New(chunks)
 	if err != nil {
@@ -94,39 +94,34 @@ func wanted(r plugin.ProfileRequest, kept plugin.Profile, fs *frames) ([]plugin.
 
 // whole reports whether the frames of a kept profile are all there.
 func whole(kept plugin.Profile, fs *frames) bool {
-	for _, c := range kept.Corpora {
-		if _, missing := fs.covering(c.Texts); len(missing) > 0 {
-			return false
-		}
-	}
-	return true
+	_, missing := fs.coveringAll(kept.Corpora)
+	return len(missing) == 0
 }
 
-// traceMissing runs the texts that no frame covers through the model. Progress
+// traceMissing runs those of the texts that are missing through the model. Progress
 // is counted in bytes of text.
-func traceMissing(ctx context.Context, model string, texts []plugin.Text, fs *frames, h plugin.Host, event func(plugin.Event)) error {
-	sizes := map[string]int64{}
-	var names []string
-	e := plugin.Event{Stage: "trace", Status: "tracing the model at work"}
-	for _, t := range texts {
-		sizes[t.Digest] = int64(len(t.Text))
-		names = append(names, t.Digest)
-		e.Total += int64(len(t.Text))
-	}
-	_, missing := fs.covering(names)
+func (fs *frames) traceMissing(ctx context.Context, m plugin.Model, missing map[string]bool, texts []plugin.Text, h plugin.Host, event func(plugin.Event)) error {
 	if len(missing) == 0 {
 		return nil
 	}
+	sizes := map[string]int64{}
 	var todo []plugin.Text
-	e.Completed = e.Total
+	e := plugin.Event{Stage: "trace", Status: "tracing the model at work"}
 	for _, t := range texts {
+		size := int64(len(t.Text))
+		sizes[t.Digest] = size
+		e.Total += size
 		if missing[t.Digest] {
 			todo = append(todo, t)
-			e.Completed -= sizes[t.Digest]
+		} else {
+			e.Completed += size
 		}
 	}
 	event(e)
-	err := h.Trace(ctx, plugin.TraceRequest{Model: model, Texts: todo}, func(d plugin.TraceDelta) error {
+	return h.Trace(ctx, plugin.TraceRequest{Model: m.Name, Texts: todo}, func(d plugin.TraceDelta) error {
+		if d.Model != m.Digest {
+			return plugin.Errorf(plugin.Unavailable, "the model was replaced while it was traced; ask again")
+		}
 		if err := fs.add(d); err != nil {
 			return err
 		}
@@ -136,7 +131,6 @@ func traceMissing(ctx context.Context, model string, texts []plugin.Text, fs *fr
 		event(e)
 		return nil
 	})
-	return err
 }
 
 // save writes v as JSON, whole or not at all.

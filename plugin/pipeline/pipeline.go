@@ -63,7 +63,7 @@ func kinded(err error) error {
 	case errors.As(err, &selection):
 		kind = plugin.Invalid
 	case errors.As(err, &cut), errors.As(err, &format),
-		errors.Is(err, convert.ErrNotDecoder), errors.Is(err, convert.ErrUnknownArchitecture):
+		errors.Is(err, convert.ErrNotDecoder), errors.Is(err, convert.ErrUnknownArchitecture), errors.Is(err, convert.ErrUnfit):
 		kind = plugin.Refused
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return &plugin.Error{Kind: plugin.NoSpace, Err: err, Hint: "make room and ask for the same job again: it goes on from here"}

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"pare/convert"
 	"pare/gguf"
+	"pare/gguf/gguftest"
 	"pare/integration/tinymodel"
 	"pare/plugin"
 	"pare/plugin/profile"
@@ -29,7 +31,10 @@ type bench struct {
 	model   plugin.Model
 	store   string // where registered files go
 	job     plugin.Job
+	version string   // of Pare, if not "test"
 	traced  []string // digests of the texts that ran through the model
+	group   int      // texts traced together; 0 means 1
+	other   string   // digest of the model that Trace measures, if another
 	broken  error    // of Trace after the first text, if not nil
 	refusal error    // of Register, if not nil
 	events  []string // stages
@@ -84,15 +89,27 @@ func (b *bench) Model(_ context.Context, name string) (plugin.Model, error) {
 
 // Trace implements plugin.Host: what it measures depends on the text alone.
 func (b *bench) Trace(ctx context.Context, r plugin.TraceRequest, each func(plugin.TraceDelta) error) error {
-	for i, text := range r.Texts {
+	first := true
+	for group := range slices.Chunk(r.Texts, max(1, b.group)) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if i > 0 && b.broken != nil {
+		if !first && b.broken != nil {
 			return b.broken
 		}
-		b.traced = append(b.traced, text.Digest)
-		if err := each(b.measure(text)); err != nil {
+		first = false
+		var sum plugin.TraceDelta
+		for i, text := range group {
+			b.traced = append(b.traced, text.Digest)
+			if d := b.measure(text); i == 0 {
+				sum = d
+			} else {
+				sum.All.Add(d.All)
+				sum.Texts = append(sum.Texts, d.Texts...)
+			}
+		}
+		sum.Model = cmp.Or(b.other, sum.Model)
+		if err := each(sum); err != nil {
 			return err
 		}
 	}
@@ -144,7 +161,7 @@ func (b *bench) profile(r plugin.ProfileRequest) (plugin.Profile, int) {
 // prune runs the job; at is called with the number of each event.
 func (b *bench) prune(ctx context.Context, at func(n int)) (plugin.Report, error) {
 	b.events, b.traced = nil, nil
-	return Pipeline{Version: "test"}.Prune(ctx, b.job, b, func(e plugin.Event) {
+	return Pipeline{Version: cmp.Or(b.version, "test")}.Prune(ctx, b.job, b, func(e plugin.Event) {
 		b.events = append(b.events, e.Stage)
 		at(len(b.events))
 	})
@@ -197,6 +214,78 @@ func TestProfileGrows(t *testing.T) {
 		}
 		if kept, err := plugin.LoadProfile(one.Folder, b.model.Digest); err != nil || kept.Trace != p.Trace {
 			t.Errorf("%s: kept is %s, %v, not %s", step.name, kept.Trace, err, p.Trace)
+		}
+	}
+}
+
+// TestProfileGrowsByGroups traces several texts to a frame, so that a frame may hold
+// texts of two corpora, or of one alone that the other shares.
+func TestProfileGrowsByGroups(t *testing.T) {
+	for _, before := range []bool{false, true} { // whether the second corpus was traced before
+		b := newBench(t)
+		b.group = 3
+		one, two := b.job.Profile, b.job.Profile
+		two.Corpus = b.corpus(t.TempDir(), "two", "five", "four", "six", "two")
+		if before {
+			b.profile(two)
+		}
+		b.profile(one)
+		two.Add = true
+		for range 2 {
+			p, _ := b.profile(two)
+			if p.Tokens != 22 || len(p.Corpora) != 2 { // one two three four five six
+				t.Errorf("traced before: %v: %d tokens of %d corpora, want 22 of 2", before, p.Tokens, len(p.Corpora))
+			}
+		}
+	}
+}
+
+// TestModelReplacedWhileTraced keeps no measurement of another model.
+func TestModelReplacedWhileTraced(t *testing.T) {
+	b := newBench(t)
+	b.other = "sha256:" + strings.Repeat("b", 64)
+	if _, err := b.prune(t.Context(), func(int) {}); err == nil || !strings.Contains(err.Error(), "ask again") {
+		t.Fatal(err)
+	}
+	b.other = ""
+	if _, traced := b.profile(b.job.Profile); traced != 4 {
+		t.Errorf("%d texts traced, want 4", traced)
+	}
+}
+
+// TestPlanNeedsMeasurements asks for a plan with and without what it is made from.
+func TestPlanNeedsMeasurements(t *testing.T) {
+	b := newBench(t)
+	plan := func() (plugin.Plan, error) {
+		return Pipeline{Version: "test"}.Plan(t.Context(), plugin.PlanRequest{
+			Model: b.model.Digest, Path: b.model.Path, Folder: b.job.Profile.Folder, Selection: b.job.Selection,
+		})
+	}
+	if _, err := plan(); !errors.Is(err, plugin.ErrNoProfile) {
+		t.Errorf("without a profile: %v", err)
+	}
+	kept, _ := b.profile(b.job.Profile)
+	if p, err := plan(); err != nil || len(p.Remove) != 2 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	folder := plugin.ProfileFolder(b.job.Profile.Folder, b.model.Digest)
+	if err := os.Truncate(filepath.Join(folder, "trace.bin"), 1000); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := plan(); plugin.KindOf(err) != plugin.NotFound || !strings.Contains(fmt.Sprint(err), "profile the model again") {
+		t.Errorf("without all measurements: %v", err)
+	}
+	for name, spoil := range map[string]func(*plugin.Profile){
+		"another version": func(p *plugin.Profile) { p.Version++ },
+		"another model":   func(p *plugin.Profile) { p.Model = "sha256:" },
+	} {
+		p := kept
+		spoil(&p)
+		if err := save(filepath.Join(folder, "profile.json"), p); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := plan(); !errors.Is(err, plugin.ErrNoProfile) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
@@ -294,6 +383,10 @@ func TestCutIsFoundAgain(t *testing.T) {
 		"whole":     {func(*bench, string) error { return nil }, false},
 		"truncated": {func(_ *bench, cut string) error { return os.Truncate(cut, 1000) }, true},
 		"lost":      {func(_ *bench, cut string) error { return os.Remove(cut) }, true},
+		"of another Pare": {func(b *bench, _ string) error {
+			b.version = "later"
+			return nil
+		}, true},
 		"of another plan": {func(b *bench, _ string) error {
 			b.job.Selection = plugin.Selection{Remove: []int{3}}
 			return nil
@@ -316,6 +409,25 @@ func TestCutIsFoundAgain(t *testing.T) {
 			}
 			b.checkFolder()
 		})
+	}
+}
+
+// TestSweepTemporary has a folder whose name is no pattern that matches it.
+func TestSweepTemporary(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "a[b]c")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{".pare-X.tmp", "plan.json"} {
+		if err := os.WriteFile(filepath.Join(folder, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := sweepTemporary(folder); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) != 1 || left[0].Name() != "plan.json" {
+		t.Errorf("left %v, %v", left, err)
 	}
 }
 
@@ -352,6 +464,7 @@ func TestKinds(t *testing.T) {
 		{fmt.Errorf("read: %w", &gguf.FormatError{}), plugin.Refused},
 		{fmt.Errorf("inspect: %w", convert.ErrNotDecoder), plugin.Refused},
 		{fmt.Errorf("inspect: %w", convert.ErrUnknownArchitecture), plugin.Refused},
+		{fmt.Errorf("inspect: %w", convert.ErrUnfit), plugin.Refused},
 		{fmt.Errorf("read: %w", fs.ErrNotExist), plugin.NotFound},
 		{fmt.Errorf("register: %w", plugin.Errorf(plugin.Exists, "taken: %w", fs.ErrNotExist)), plugin.Exists},
 		{errors.New("a bug"), plugin.Internal},
@@ -376,7 +489,15 @@ func TestRefusals(t *testing.T) {
 		"binary corpus":   {func(b *bench) { b.job.Profile.Corpus.Path = b.model.Path }, plugin.Invalid},
 		"truncated model": {func(b *bench) { os.Truncate(b.model.Path, 500) }, plugin.Refused},
 		"no GGUF":         {func(b *bench) { os.WriteFile(b.model.Path, []byte("not a model"), 0o600) }, plugin.Refused},
-		"lost corpus":     {func(b *bench) { os.Remove(b.job.Profile.Corpus.Path) }, plugin.NotFound},
+		"no tensors": {func(b *bench) {
+			keys := []gguftest.KV{{Key: "general.architecture", Value: "llama"}, {Key: "llama.block_count", Value: uint32(8)}}
+			os.WriteFile(b.model.Path, gguftest.Builder{KVs: keys}.Bytes(), 0o600)
+		}, plugin.Refused},
+		"one layer": {func(b *bench) {
+			data, _ := tinymodel.New(tinymodel.Config{Architecture: "llama", Layers: 1})
+			os.WriteFile(b.model.Path, data, 0o600)
+		}, plugin.Refused},
+		"lost corpus": {func(b *bench) { os.Remove(b.job.Profile.Corpus.Path) }, plugin.NotFound},
 	} {
 		b := newBench(t)
 		c.change(b)

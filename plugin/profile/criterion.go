@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"pare/plugin"
 	"pare/plugin/layers"
 )
 
@@ -42,33 +41,6 @@ func Criteria() []string {
 		names[i] = c.name
 	}
 	return names
-}
-
-// Score is the score of removing a set of layers by the named criterion, on the
-// given means. Lower is better. Scores of different criteria, or of sets of
-// different sizes, do not compare.
-func Score(criterion string, m plugin.Means, remove []int) (float64, error) {
-	by, err := named(criterion)
-	if err != nil {
-		return 0, err
-	}
-	layers := len(m.Influence)
-	remove, err = sorted("remove", layers, remove)
-	if err != nil {
-		return 0, err
-	}
-	if by.terms == nil {
-		return by.position(layers, remove), nil
-	}
-	score := 0.0
-	for _, t := range by.terms(remove) {
-		if t.influence {
-			score += m.Influence[t.a]
-		} else {
-			score += m.Distance[t.a][t.b]
-		}
-	}
-	return score, nil
 }
 
 func named(name string) (criterion, error) {

@@ -8,6 +8,32 @@ import (
 	"pare/plugin"
 )
 
+// scoreOf is the score of removing a set of layers by the named criterion, on the
+// given means, as its formula has it: what Select must arrive at by way of chunks.
+func scoreOf(criterion string, m plugin.Means, remove []int) (float64, error) {
+	by, err := named(criterion)
+	if err != nil {
+		return 0, err
+	}
+	layers := len(m.Influence)
+	remove, err = sorted("remove", layers, remove)
+	if err != nil {
+		return 0, err
+	}
+	if by.terms == nil {
+		return by.position(layers, remove), nil
+	}
+	score := 0.0
+	for _, t := range by.terms(remove) {
+		if t.influence {
+			score += m.Influence[t.a]
+		} else {
+			score += m.Distance[t.a][t.b]
+		}
+	}
+	return score, nil
+}
+
 // Each formula against a loop written from its definition, on random sums.
 func TestScoreFollowsTheFormulas(t *testing.T) {
 	const layers = 9
@@ -44,24 +70,24 @@ func TestScoreFollowsTheFormulas(t *testing.T) {
 				"": distance[a][a+n], "angular": distance[a][a+n], "cumulative": sum,
 				"influence": influence, "deepest": float64(layers - a - n),
 			} {
-				if got, err := Score(name, m, remove); err != nil || !near(got, want) {
+				if got, err := scoreOf(name, m, remove); err != nil || !near(got, want) {
 					t.Errorf("%q of block (%d, %d): %g, %v, want %g", name, a, n, got, err, want)
 				}
 			}
 		}
 	}
 	// Two blocks, in no order: the sum of both.
-	got, err := Score("angular", m, []int{6, 2, 3})
+	got, err := scoreOf("angular", m, []int{6, 2, 3})
 	if want := distance[2][4] + distance[6][7]; err != nil || !near(got, want) {
 		t.Errorf("two blocks: %g, %v, want %g", got, err, want)
 	}
 	for _, bad := range [][]int{{9}, {-1}, {2, 2}, nil} {
-		if _, err := Score("angular", m, bad); err == nil {
-			t.Errorf("Score took %v", bad)
+		if _, err := scoreOf("angular", m, bad); err == nil {
+			t.Errorf("scoreOf took %v", bad)
 		}
 	}
-	if _, err := Score("magic", m, []int{1}); err == nil {
-		t.Error("Score took an unknown criterion")
+	if _, err := scoreOf("magic", m, []int{1}); err == nil {
+		t.Error("scoreOf took an unknown criterion")
 	}
 }
 

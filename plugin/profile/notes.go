@@ -90,13 +90,18 @@ func (r *request) rivals(f *field) []string {
 	return notes
 }
 
-// trouble tells of graphs that were not traced and tokens that never came.
+// trouble tells of graphs that were not traced, or not in full, and of tokens
+// that never came.
 func trouble(total *plugin.TraceDelta) []string {
 	var notes []string
 	for _, f := range total.Faults {
-		notes = append(notes, fmt.Sprintf("%s not traced: %s", many(f.Graphs, "graph"), f.Reason))
+		fate := "not traced:"
+		if f.Counted {
+			fate = "traced, but"
+		}
+		notes = append(notes, fmt.Sprintf("%s %s %s", many(f.Graphs, "graph"), fate, f.Reason))
 	}
-	seen := total.All.Tokens + total.First.Tokens
+	seen := total.All.Tokens + total.First.Tokens + total.LeftOut
 	if missing := total.Expected - seen; float64(missing) > lost*float64(total.Expected) {
 		notes = append(notes, fmt.Sprintf("%s of %d expected were not traced; a prompt that shares its beginning with an earlier one is not computed again",
 			many(missing, "token"), total.Expected))

@@ -21,7 +21,7 @@ import (
 )
 
 // Version is the version of the profiles and plans made here.
-const Version = 1
+const Version = plugin.ProfileVersion
 
 // notFinite is the reason given for a delta that Merge leaves out.
 const notFinite = "sums are not finite: the model's residual stream overflowed"
@@ -63,7 +63,7 @@ func Merge(chunks []plugin.TraceDelta) (plugin.TraceDelta, error) {
 		return plugin.TraceDelta{}, errors.New("merge traces: there are none: trace some text first")
 	}
 	sum := plugin.TraceDelta{Model: chunks[0].Model, Layers: chunks[0].Layers, Hidden: chunks[0].Hidden}
-	faults := map[string]int64{}
+	faults := map[plugin.Fault]int64{} // by all but Graphs
 	for i := range chunks {
 		c := &chunks[i]
 		if err := check(c, &sum); err != nil {
@@ -74,21 +74,25 @@ func Merge(chunks []plugin.TraceDelta) (plugin.TraceDelta, error) {
 		}
 		sum.Expected += c.Expected
 		for _, f := range c.Faults {
-			faults[f.Reason] += f.Graphs
+			faults[plugin.Fault{Reason: f.Reason, Counted: f.Counted}] += f.Graphs
 		}
 		if !finite(c) {
-			faults[notFinite]++
+			faults[plugin.Fault{Reason: notFinite}]++
 			continue
 		}
+		sum.LeftOut += c.LeftOut
 		sum.All.Add(c.All)
 		sum.Last.Add(c.Last)
 		sum.First.Add(c.First)
 		sum.Texts = append(sum.Texts, c.Texts...)
 	}
-	for reason, graphs := range faults {
-		sum.Faults = append(sum.Faults, plugin.Fault{Reason: reason, Graphs: graphs})
+	for f, graphs := range faults {
+		f.Graphs = graphs
+		sum.Faults = append(sum.Faults, f)
 	}
-	slices.SortFunc(sum.Faults, func(a, b plugin.Fault) int { return cmp.Compare(a.Reason, b.Reason) })
+	slices.SortFunc(sum.Faults, func(a, b plugin.Fault) int {
+		return cmp.Or(cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Graphs, b.Graphs))
+	})
 	return sum, nil
 }
 
@@ -105,6 +109,9 @@ func check(c, first *plugin.TraceDelta) error {
 		if s.Tokens < 0 || s.OutTokens < 0 {
 			return fmt.Errorf("it counts %d tokens and %d output tokens", s.Tokens, s.OutTokens)
 		}
+	}
+	if c.LeftOut < 0 {
+		return fmt.Errorf("it counts %d tokens left out", c.LeftOut)
 	}
 	return nil
 }

@@ -112,7 +112,8 @@ func TestMergeLeavesOutWhatIsNotFinite(t *testing.T) {
 	chunks := simulate([]float64{.3, .01, .02, .1}, repeat(10, 3), 0, 1)
 	chunks[1].Last.Angle[2] = math.NaN()
 	chunks[0].Faults = []plugin.Fault{{Reason: "no norm found", Graphs: 2}}
-	chunks[2].Faults = []plugin.Fault{{Reason: "no norm found", Graphs: 3}}
+	chunks[2].Faults = []plugin.Fault{{Reason: "no norm found", Graphs: 3}, {Reason: "some tokens were left out", Graphs: 1, Counted: true}}
+	chunks[0].LeftOut, chunks[1].LeftOut, chunks[2].LeftOut = 1, 20, 300
 	sum, err := Merge(chunks)
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +121,14 @@ func TestMergeLeavesOutWhatIsNotFinite(t *testing.T) {
 	if sum.All.Tokens != 20 || sum.Expected != 33 || !reflect.DeepEqual(sum.Texts, []string{"t0", "t2"}) {
 		t.Errorf("%d tokens of %d expected, texts %v", sum.All.Tokens, sum.Expected, sum.Texts)
 	}
-	want := []plugin.Fault{{Reason: "no norm found", Graphs: 5}, {Reason: notFinite, Graphs: 1}}
+	if sum.LeftOut != 301 {
+		t.Errorf("%d tokens left out, want those of the chunks that count, 301", sum.LeftOut)
+	}
+	want := []plugin.Fault{
+		{Reason: "no norm found", Graphs: 5},
+		{Reason: "some tokens were left out", Graphs: 1, Counted: true},
+		{Reason: notFinite, Graphs: 1},
+	}
 	if !reflect.DeepEqual(sum.Faults, want) {
 		t.Errorf("faults %v", sum.Faults)
 	}

@@ -31,7 +31,7 @@ type request struct {
 func resolve(layers int, sel plugin.Selection) (request, error) {
 	r := request{layers: layers, keep: make([]bool, layers)}
 	if layers < 2 {
-		return r, fmt.Errorf("choose layers: a model of %d layers has none to spare", layers)
+		return r, plugin.Errorf(plugin.Refused, "choose layers: a model of %d layers has none to spare", layers)
 	}
 	var err error
 	if r.by, err = named(sel.Criterion); err != nil {

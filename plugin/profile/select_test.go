@@ -48,7 +48,7 @@ func TestSelectFindsTheFlattestBlock(t *testing.T) {
 	}
 }
 
-// The chosen block is the best of all there are, and its score is that of Score
+// The chosen block is the best of all there are, and its score is that of scoreOf
 // on the profile, whatever the sums.
 func TestSelectAgreesWithScoreOnRandomModels(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
@@ -66,7 +66,7 @@ func TestSelectAgreesWithScoreOnRandomModels(t *testing.T) {
 		for _, name := range []string{"angular", "cumulative"} {
 			best, at := math.Inf(1), -1
 			for a := 0; a+n < len(turn); a++ {
-				if s, err := Score(name, p.All, block(a, n)); err != nil {
+				if s, err := scoreOf(name, p.All, block(a, n)); err != nil {
 					t.Fatal(err)
 				} else if s < best {
 					best, at = s, a
@@ -197,7 +197,7 @@ func TestSelectRefusesTracesOfAnotherModel(t *testing.T) {
 	if _, err := Select(in, plugin.Selection{Layers: 2}, nil); err == nil || !strings.Contains(err.Error(), "profile the model again") {
 		t.Error(err)
 	}
-	if _, err := Select(Input{Layers: 1}, plugin.Selection{Layers: 1}, nil); err == nil || !strings.Contains(err.Error(), "none to spare") {
+	if _, err := Select(Input{Layers: 1}, plugin.Selection{Layers: 1}, nil); err == nil || !strings.Contains(err.Error(), "none to spare") || plugin.KindOf(err) != plugin.Refused {
 		t.Error(err)
 	}
 	if _, err := Select(Input{Layers: 12}, plugin.Selection{Layers: 1}, nil); !errors.Is(err, ErrUnmeasured) {
@@ -275,7 +275,7 @@ func TestNamedLayersAreScoredAndStay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := Score(c.criterion, profile.All, c.remove)
+		want, err := scoreOf(c.criterion, profile.All, c.remove)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -324,11 +324,14 @@ func TestNotesTellWhatIsUncertain(t *testing.T) {
 	}
 	in := input(twelve, 4, .001)
 	in.Chunks[0].Faults = []plugin.Fault{{Reason: "the graph was split", Graphs: 1}}
+	in.Chunks[2].Faults = []plugin.Fault{{Reason: "some tokens were left out", Graphs: 2, Counted: true}}
 	in.Chunks[1].Expected += 250
+	in.Chunks[2].Expected += 300
+	in.Chunks[2].LeftOut = 300
 	if p, err = Select(in, plugin.Selection{Layers: 3}, nil); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"2000 tokens in 4 chunks", "1 graph not traced: the graph was split", "250 tokens of 2254 expected"} {
+	for _, want := range []string{"2000 tokens in 4 chunks", "1 graph not traced: the graph was split", "2 graphs traced, but some tokens were left out", "250 tokens of 2554 expected"} {
 		if !noted(p, want) {
 			t.Errorf("no note says %q: %q", want, p.Notes)
 		}

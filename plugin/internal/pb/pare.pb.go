@@ -1111,6 +1111,7 @@ type Fault struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
 	Graphs        int64                  `protobuf:"varint,2,opt,name=graphs,proto3" json:"graphs,omitempty"`
+	Counted       bool                   `protobuf:"varint,3,opt,name=counted,proto3" json:"counted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1159,6 +1160,13 @@ func (x *Fault) GetGraphs() int64 {
 	return 0
 }
 
+func (x *Fault) GetCounted() bool {
+	if x != nil {
+		return x.Counted
+	}
+	return false
+}
+
 type TraceDelta struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Model         string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
@@ -1170,6 +1178,7 @@ type TraceDelta struct {
 	Expected      int64                  `protobuf:"varint,7,opt,name=expected,proto3" json:"expected,omitempty"`
 	Faults        []*Fault               `protobuf:"bytes,8,rep,name=faults,proto3" json:"faults,omitempty"`
 	Texts         []string               `protobuf:"bytes,9,rep,name=texts,proto3" json:"texts,omitempty"`
+	LeftOut       int64                  `protobuf:"varint,10,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1265,6 +1274,13 @@ func (x *TraceDelta) GetTexts() []string {
 		return x.Texts
 	}
 	return nil
+}
+
+func (x *TraceDelta) GetLeftOut() int64 {
+	if x != nil {
+		return x.LeftOut
+	}
+	return 0
 }
 
 type RegisterRequest struct {
@@ -1424,10 +1440,11 @@ const file_pare_proto_rawDesc = "" +
 	"\x05angle\x18\x03 \x03(\x01R\x05angle\x12\x16\n" +
 	"\x06cosine\x18\x04 \x03(\x01R\x06cosine\x12\x12\n" +
 	"\x04step\x18\x05 \x03(\x01R\x04step\x12\x12\n" +
-	"\x04norm\x18\x06 \x03(\x01R\x04norm\"7\n" +
+	"\x04norm\x18\x06 \x03(\x01R\x04norm\"Q\n" +
 	"\x05Fault\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x16\n" +
-	"\x06graphs\x18\x02 \x01(\x03R\x06graphs\"\xb1\x02\n" +
+	"\x06graphs\x18\x02 \x01(\x03R\x06graphs\x12\x18\n" +
+	"\acounted\x18\x03 \x01(\bR\acounted\"\xcc\x02\n" +
 	"\n" +
 	"TraceDelta\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x16\n" +
@@ -1438,7 +1455,9 @@ const file_pare_proto_rawDesc = "" +
 	"\x05first\x18\x06 \x01(\v2\x14.pare.plugin.v1.SumsR\x05first\x12\x1a\n" +
 	"\bexpected\x18\a \x01(\x03R\bexpected\x12-\n" +
 	"\x06faults\x18\b \x03(\v2\x15.pare.plugin.v1.FaultR\x06faults\x12\x14\n" +
-	"\x05texts\x18\t \x03(\tR\x05texts\"\x7f\n" +
+	"\x05texts\x18\t \x03(\tR\x05texts\x12\x19\n" +
+	"\bleft_out\x18\n" +
+	" \x01(\x03R\aleftOut\"\x7f\n" +
 	"\x0fRegisterRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +

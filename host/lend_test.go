@@ -1,0 +1,36 @@
+package host
+
+import (
+	"strings"
+	"testing"
+
+	"pare/plugin"
+)
+
+// A large model's pass is measured in part, which is enough; a prompt cache that
+// answers for the model is not, and the part measured is not blamed for it.
+func TestEnoughTokens(t *testing.T) {
+	thinned := plugin.Fault{Reason: "thinned", Graphs: 1, Counted: true}
+	lost := plugin.Fault{Reason: "lost", Graphs: 1}
+	for _, c := range []struct {
+		seen, leftOut int64
+		faults        []plugin.Fault
+		want          string
+	}{
+		{seen: 90},
+		{seen: 60, leftOut: 30, faults: []plugin.Fault{thinned}},
+		{seen: 89, want: "came from the prompt cache"},
+		{seen: 60, leftOut: 29, faults: []plugin.Fault{thinned}, want: "89 of 100 tokens were computed, the rest came from the prompt cache"},
+		{seen: 40, leftOut: 30, faults: []plugin.Fault{thinned, lost}, want: "30 of 100 tokens could not be traced: lost"},
+	} {
+		d := plugin.TraceDelta{Expected: 100, LeftOut: c.leftOut, Faults: c.faults}
+		d.All.Tokens, d.First.Tokens = c.seen-1, 1
+		err := enough("m", d)
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%+v: %v", c, err)
+		case c.want != "" && (plugin.KindOf(err) != plugin.Unavailable || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%+v: %v, want %q", c, err, c.want)
+		}
+	}
+}
