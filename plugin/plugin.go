@@ -103,7 +103,8 @@ type PlanRequest struct {
 	Selection Selection
 }
 
-// A Job is a request to make a smaller model.
+// A Job is a request to make a smaller model. A corpus of its own is for this job
+// alone and leaves the kept profile as it is.
 type Job struct {
 	ID        string
 	Folder    string // of this job alone; the plugin keeps its work here

@@ -20,7 +20,8 @@ type Corpus struct {
 	Digest string `json:"digest,omitempty"`
 }
 
-// PruneRequest is the body of POST /api/prune. One of Drop, Layers and Range
+// PruneRequest is the body of POST /api/prune. A Corpus in it is for this job
+// alone; the kept profile stays as it is. One of Drop, Layers and Range
 // says how much to remove.
 type PruneRequest struct {
 	Model string `json:"model"`

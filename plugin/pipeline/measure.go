@@ -27,11 +27,19 @@ func (p Pipeline) Profile(ctx context.Context, r plugin.ProfileRequest, h plugin
 	}
 	f.Close()
 	prof, _, err := measure(ctx, m, shape, r, h, event)
+	if err == nil {
+		err = keep(r.Folder, prof)
+	}
 	return prof, kinded(err)
 }
 
-// measure brings a model's profile up to a request, tracing what is missing,
-// and returns it with the measurements behind it, one for each chunk of text.
+// keep makes a profile the one that is kept of its model.
+func keep(folder string, prof plugin.Profile) error {
+	return save(filepath.Join(plugin.ProfileFolder(folder, prof.Model), "profile.json"), prof)
+}
+
+// measure traces what is missing for a request and returns the profile, with the
+// measurements behind it, one for each chunk of text. The kept profile stays.
 func measure(ctx context.Context, m plugin.Model, shape convert.Model, r plugin.ProfileRequest, h plugin.Host, event func(plugin.Event)) (plugin.Profile, []plugin.TraceDelta, error) {
 	folder := plugin.ProfileFolder(r.Folder, m.Digest)
 	kept, err := plugin.LoadProfile(r.Folder, m.Digest)
@@ -61,18 +69,21 @@ func measure(ctx context.Context, m plugin.Model, shape convert.Model, r plugin.
 	if err != nil {
 		return plugin.Profile{}, nil, err
 	}
+	if prof.Tokens == 0 {
+		return plugin.Profile{}, nil, plugin.Errorf(plugin.Invalid, "the corpus is too short: beside the first of each piece, which is left out, it has no token; give some paragraphs of text")
+	}
 	if prof.Layers != shape.Layers {
 		return plugin.Profile{}, nil, plugin.Errorf(plugin.Refused, "%s has %d layers and %d were seen at work; Pare cannot tell them apart and leaves the model as it is", m.Name, shape.Layers, prof.Layers)
 	}
 	prof.Model, prof.Architecture, prof.Corpora, prof.Trace = m.Digest, shape.Architecture, corpora, digest
-	return prof, chunks, save(filepath.Join(folder, "profile.json"), prof)
+	return prof, chunks, nil
 }
 
 // wanted decides which corpora a profile covers, and which of their texts may
 // still have to be traced. Without a corpus in the request the kept profile
 // stands; its texts are gone, so its frames must be there.
 func wanted(r plugin.ProfileRequest, kept plugin.Profile, fs *frames) ([]plugin.CorpusInfo, []plugin.Text, error) {
-	if r.Corpus.Path == "" && len(kept.Corpora) > 0 {
+	if r.Corpus == (plugin.Corpus{}) && len(kept.Corpora) > 0 {
 		if whole(kept, fs) {
 			return kept.Corpora, nil, nil
 		}

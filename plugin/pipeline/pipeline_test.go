@@ -34,6 +34,7 @@ type bench struct {
 	version string   // of Pare, if not "test"
 	traced  []string // digests of the texts that ran through the model
 	group   int      // texts traced together; 0 means 1
+	mute    bool     // no token is measured
 	other   string   // digest of the model that Trace measures, if another
 	broken  error    // of Trace after the first text, if not nil
 	refusal error    // of Register, if not nil
@@ -124,6 +125,9 @@ func (b *bench) measure(text plugin.Text) plugin.TraceDelta {
 	d := plugin.TraceDelta{Model: b.model.Digest, Layers: modelLayers, Hidden: 64, Expected: tokens + 1, Texts: []string{text.Digest}}
 	for _, s := range []*plugin.Sums{&d.All, &d.Last, &d.First} {
 		*s = plugin.NewSums(modelLayers)
+		if b.mute {
+			continue
+		}
 		s.Tokens, s.OutTokens = tokens, 1
 		for _, row := range [][]float64{s.Angle, s.Cosine, s.Step, s.Norm} {
 			for i := range row {
@@ -438,6 +442,41 @@ func TestDryRun(t *testing.T) {
 	r := b.mustPrune()
 	if len(r.Plan.Remove) != 2 || r.Result != (plugin.ModelInfo{}) || slices.Contains(b.events, "cut") {
 		t.Errorf("report %+v, stages %q", r, b.events)
+	}
+}
+
+// TestAJobsOwnTextIsForItAlone prunes by a text of its own while another profile is
+// kept, and goes back to Pare's own text afterwards.
+func TestAJobsOwnTextIsForItAlone(t *testing.T) {
+	b := newBench(t)
+	before, _ := b.profile(b.job.Profile)
+	b.job.Profile.Corpus = b.corpus(t.TempDir(), "other", "some other text", "and more of it")
+	if r := b.mustPrune(); r.Plan.Profile == before.Trace || len(b.traced) != 2 {
+		t.Errorf("the plan is of %s, %d texts were traced", r.Plan.Profile, len(b.traced))
+	}
+	if kept, err := plugin.LoadProfile(b.job.Profile.Folder, b.model.Digest); err != nil || kept.Trace != before.Trace {
+		t.Errorf("kept is %s, %v, not %s", kept.Trace, err, before.Trace)
+	}
+	request := b.job.Profile
+	request.Corpus = plugin.Corpus{Name: defaultCorpus}
+	if p, traced := b.profile(request); traced < 20 || p.Corpora[0].Name != defaultCorpus {
+		t.Errorf("%d texts of %q were traced for the default corpus", traced, p.Corpora[0].Name)
+	}
+}
+
+// TestATextOfNoTokensIsRefused leaves the kept profile as it was.
+func TestATextOfNoTokensIsRefused(t *testing.T) {
+	b := newBench(t)
+	before, _ := b.profile(b.job.Profile)
+	b.mute = true
+	request := b.job.Profile
+	request.Corpus = b.corpus(t.TempDir(), "short", "hi")
+	_, err := Pipeline{}.Profile(t.Context(), request, b, func(plugin.Event) {})
+	if plugin.KindOf(err) != plugin.Invalid || !strings.Contains(err.Error(), "too short") {
+		t.Errorf("refused with %v", err)
+	}
+	if kept, err := plugin.LoadProfile(request.Folder, b.model.Digest); err != nil || kept.Trace != before.Trace {
+		t.Errorf("kept is %s, %v, not %s", kept.Trace, err, before.Trace)
 	}
 }
 

@@ -59,6 +59,10 @@ func (p Pipeline) plan(ctx context.Context, m plugin.Model, shape convert.Model,
 		var prof plugin.Profile
 		prof, chunks, err = measure(ctx, m, shape, j.Profile, h, event)
 		trace = prof.Trace
+		// A job's own text is for this job: the kept profile is for all.
+		if err == nil && j.Profile.Corpus.Path == "" {
+			err = keep(j.Profile.Folder, prof)
+		}
 	}
 	if err != nil {
 		return plugin.Plan{}, err
