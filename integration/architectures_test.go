@@ -55,10 +55,13 @@ func pruneTiny(t *testing.T, s *server, arch string) plugin.Profile {
 	if arch == "gemma3" {
 		n = 6
 	}
-	_, err := s.prune(context.Background(), client.PruneRequest{
-		Model: arch, Name: arch + "-small", Layers: &n, Corpus: &client.Corpus{Name: "tales", Text: tales},
-	})
+	_, err := s.client().Profile(context.Background(), client.ProfileRequest{
+		Model: arch, Corpus: &client.Corpus{Name: "tales", Text: tales},
+	}, func(client.Progress) {})
 	if err != nil {
+		t.Fatalf("profile: %v\n%s", err, s.tail())
+	}
+	if _, err := s.prune(context.Background(), client.PruneRequest{Model: arch, Name: arch + "-small", Layers: &n}); err != nil {
 		t.Fatalf("prune: %v\n%s", err, s.tail())
 	}
 	checkCutFile(t, s, arch, arch+"-small", n)

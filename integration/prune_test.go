@@ -42,7 +42,8 @@ func TestPrune(t *testing.T) {
 	s.write("tales.txt", tales)
 	before, said := s.contents(), s.generate("smollm2", "The sun is", 8)
 
-	out := s.must("prune", "smollm2", "small", "--drop", "6", "--corpus", "tales.txt")
+	s.must("profile", "smollm2", "--corpus", "tales.txt")
+	out := s.must("prune", "smollm2", "small", "--drop", "6")
 	for _, want := range []string{" of 30", "smollm2:latest", "small:latest", "24"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the command's report lacks %q:\n%s", want, out)
