@@ -20,8 +20,9 @@ const maxCorpus = 64 << 20
 // ownCorpus is the name by which a request asks for the plugin's own text.
 const ownCorpus = "default"
 
-// corpusText returns a request's text and its digest; both are empty for the
-// plugin's own corpus. What is in it is for the plugin to judge.
+// corpusText returns a request's text and what tells it from others in a job's
+// ID. Without a corpus both are empty; the plugin's own has no text here. What is
+// in a text is for the plugin to judge.
 func corpusText(c *client.Corpus) ([]byte, string, error) {
 	if c == nil {
 		return nil, "", nil

@@ -154,6 +154,7 @@ func (j *job) stop(cause error) {
 func (j *job) follow(ctx context.Context, each func(client.Progress)) (client.Progress, error) {
 	told := map[int]client.Progress{}
 	for {
+		ended := j.ended() // before the look, which then misses nothing
 		j.mu.Lock()
 		lines, changed := slices.Clone(j.lines), j.changed
 		j.mu.Unlock()
@@ -163,34 +164,23 @@ func (j *job) follow(ctx context.Context, each func(client.Progress)) (client.Pr
 				each(l)
 			}
 		}
-		select {
-		case <-j.done:
-			if rest := j.rest(told); len(rest) > 0 {
-				for _, l := range rest {
-					each(l)
-				}
-			}
+		if ended {
 			return j.last, j.err
-		default:
 		}
 		select {
 		case <-changed:
-		case <-j.done:
 		case <-ctx.Done():
 			return client.Progress{}, ctx.Err()
 		}
 	}
 }
 
-// rest is what changed between the last look and the end.
-func (j *job) rest(told map[int]client.Progress) []client.Progress {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	var out []client.Progress
-	for i, l := range j.lines {
-		if told[i] != l {
-			out = append(out, l)
-		}
+// ended reports whether the story is complete.
+func (j *job) ended() bool {
+	select {
+	case <-j.done:
+		return true
+	default:
+		return false
 	}
-	return out
 }

@@ -161,16 +161,6 @@ func what(r client.PruneRequest) string {
 	return r.Range
 }
 
-// made reports whether the record's job, cut short, had registered its model
-// already, so that the name it finds taken is its own.
-func (r *record) made() bool {
-	if r == nil || r.Result == "" || r.State == client.Done {
-		return false
-	}
-	s, err := lookUp("name", r.Name)
-	return err == nil && s.gguf.Digest == r.Result
-}
-
 // profile starts, joins or resumes the job that measures a model.
 func (js *jobs) profile(r client.ProfileRequest) (*job, error) {
 	s, err := lookUp("model", r.Model)
@@ -243,7 +233,7 @@ func (js *jobs) sameName(rec *record) error {
 	return nil
 }
 
-// prepare makes the job's folder with all that a resume needs.
+// prepare makes the job's folder with all that the plugin needs.
 func (js *jobs) prepare(rec *record, corpus *client.Corpus, text []byte) error {
 	if err := os.MkdirAll(rec.folder, 0o700); err != nil {
 		return noSpace(fmt.Errorf("make the job's folder: %w", err))

@@ -16,7 +16,7 @@ import (
 )
 
 // A record is what is kept of a job, as job.json in its folder. With the work
-// files beside it, it is all that is needed to go on after a crash.
+// files beside it, and the same request, a job goes on after a crash.
 type record struct {
 	client.Job
 	Updated   string           `json:"updated"`
@@ -48,6 +48,16 @@ func (r *record) identify(corpusDigest string) error {
 	sum := sha256.Sum256(b)
 	r.ID = hex.EncodeToString(sum[:6])
 	return nil
+}
+
+// made reports whether the record's job, cut short, had registered its model
+// already, so that the name it finds taken is its own.
+func (r *record) made() bool {
+	if r == nil || r.Result == "" || r.State == client.Done {
+		return false
+	}
+	s, err := lookUp("name", r.Name)
+	return err == nil && s.gguf.Digest == r.Result
 }
 
 // forgetCorpus deletes a user's text, which is kept no longer than the job runs:

@@ -50,16 +50,16 @@ func register(r plugin.RegisterRequest) (plugin.Model, error) {
 	if err != nil {
 		return plugin.Model{}, noSpace(fmt.Errorf("store the new GGUF: %w", err))
 	}
-	config, err := newConfig(parent, gguf, facts)
-	if err != nil {
-		return plugin.Model{}, noSpace(fmt.Errorf("store the new configuration: %w", err))
-	}
 	layers := make([]manifest.Layer, 0, len(parent.manifest.Layers))
 	for _, l := range parent.manifest.Layers {
 		if l.MediaType == mediaModel {
 			l = gguf
 		}
 		layers = append(layers, l)
+	}
+	config, err := newConfig(parent, layers, facts)
+	if err != nil {
+		return plugin.Model{}, noSpace(fmt.Errorf("store the new configuration: %w", err))
 	}
 	if err := writeManifest(n, config, layers); err != nil {
 		return plugin.Model{}, noSpace(fmt.Errorf("write the manifest: %w", err))
@@ -122,9 +122,9 @@ func syncFolder(path string) error {
 	return nil
 }
 
-// newConfig is the parent's configuration with the new GGUF's size and type,
+// newConfig is the parent's configuration with the new layers, size and type,
 // which `ollama show` and `ollama list` print.
-func newConfig(parent stored, gguf manifest.Layer, facts ggml.KV) (manifest.Layer, error) {
+func newConfig(parent stored, layers []manifest.Layer, facts ggml.KV) (manifest.Layer, error) {
 	b, err := readBlob(parent.manifest.Config.Digest)
 	if err != nil {
 		return manifest.Layer{}, err
@@ -136,10 +136,7 @@ func newConfig(parent stored, gguf manifest.Layer, facts ggml.KV) (manifest.Laye
 	config.ModelType = format.HumanNumber(facts.ParameterCount())
 	config.FileType = facts.FileType().String()
 	config.RootFS.DiffIDs = nil
-	for _, l := range parent.manifest.Layers {
-		if l.MediaType == mediaModel {
-			l = gguf
-		}
+	for _, l := range layers {
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, l.Digest)
 	}
 	var out bytes.Buffer
