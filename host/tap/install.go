@@ -14,6 +14,9 @@
 //	gram.c      the arithmetic, for one token
 //
 // Only sums leave the process. See [plugin.TraceDelta] for what they mean.
+//
+// In the scoring process, which serves nobody, the same function can leave layers
+// out of a graph (bypass.c), to show what a model would be without them.
 package tap
 
 // #cgo CFLAGS: -O3

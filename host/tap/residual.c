@@ -16,6 +16,14 @@ static void weight_name(const struct ggml_tensor *t, char name[GGML_MAX_NAME]) {
     }
 }
 
+int weight_layer(const struct ggml_tensor *t) {
+    char name[GGML_MAX_NAME];
+    int layer;
+    weight_name(t, name);
+    if (strncmp(name, "output", 6) == 0) return FINAL;
+    return sscanf(name, "blk.%d.", &layer) == 1 && layer >= 0 && layer < MAX_LAYERS ? layer : -1;
+}
+
 // match_weight reports whether a tensor is the weight of a norm at which a
 // residual can be found, and sets the layer and the style of s.
 static bool match_weight(const struct ggml_tensor *t, struct stop *s) {

@@ -44,6 +44,10 @@ struct plan {
     const struct ggml_tensor *outputs;   // I32 input, the rows whose logits are wanted, or NULL
 };
 
+// weight_layer is the layer whose weight a tensor is, FINAL for those behind the
+// last layer, and -1 if it is none of them.
+int weight_layer(const struct ggml_tensor *t);
+
 // plan_graph fills plan for a graph. A forward pass may be split over several
 // graphs: style, hidden and tokens are those of the pass that is under way, or
 // NORM_UNKNOWN, 0 and 0.

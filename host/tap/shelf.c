@@ -24,14 +24,12 @@ void shelf_clear(void) {
     n_nodes_max = 0;
 }
 
-// prepare empties the shelf and makes it hold at least need bytes, and makes
-// room for a piece of n nodes.
-static bool prepare(struct shelf *s, ggml_backend_t backend, size_t need, int n) {
+struct ggml_tensor **shelf_open(struct shelf *s, ggml_backend_t backend, size_t need, int n) {
     if (need < SHELF_SIZE) need = SHELF_SIZE;
     if (s->size < need) {
         shelf_free(s);
         s->buffer = ggml_backend_alloc_buffer(backend, need);
-        if (!s->buffer) return false;
+        if (!s->buffer) return NULL;
         s->size = need;
     }
     if (n_nodes_max < n) {
@@ -45,7 +43,7 @@ static bool prepare(struct shelf *s, ggml_backend_t backend, size_t need, int n)
         context = ggml_init((struct ggml_init_params){
             .mem_size = 2 * (MAX_LAYERS + 2) * ggml_tensor_overhead(), .no_alloc = true});
     }
-    return nodes && context;
+    return context ? nodes : NULL;
 }
 
 // space is what the copy of a stop's residual takes on a shelf.
@@ -56,21 +54,36 @@ static size_t space(ggml_backend_t backend, const struct stop *stop) {
     return (size + align - 1) / align * align;
 }
 
+static struct ggml_tensor *at(struct shelf *s, struct ggml_tensor *t, size_t offset) {
+    char *base = ggml_backend_buffer_get_base(s->buffer);
+    return ggml_backend_tensor_alloc(s->buffer, t, base + offset) == GGML_STATUS_SUCCESS ? t : NULL;
+}
+
+struct ggml_tensor *shelf_place(struct shelf *s, const int64_t ne[GGML_MAX_DIMS], size_t offset) {
+    return at(s, ggml_new_tensor(context, GGML_TYPE_F32, GGML_MAX_DIMS, ne), offset);
+}
+
+struct ggml_tensor *shelf_copy(const struct ggml_tensor *from, struct ggml_tensor *to) {
+    struct ggml_tensor *copy = ggml_cpy(context, (struct ggml_tensor *)from, to);
+    return ggml_backend_view_init(copy) == GGML_STATUS_SUCCESS ? copy : NULL;
+}
+
+struct ggml_tensor *shelf_rows(struct shelf *s, struct ggml_tensor *from, const struct ggml_tensor *rows, size_t offset) {
+    return at(s, ggml_get_rows(context, from, (struct ggml_tensor *)rows), offset);
+}
+
 // copy_of returns the operation that copies a residual to the shelf, or NULL if
 // the device cannot do it.
 static struct ggml_tensor *copy_of(struct shelf *s, ggml_backend_t backend, const struct ggml_tensor *x, size_t offset) {
-    struct ggml_tensor *to = ggml_new_tensor(context, GGML_TYPE_F32, GGML_MAX_DIMS, x->ne);
-    char *base = ggml_backend_buffer_get_base(s->buffer);
-    if (ggml_backend_tensor_alloc(s->buffer, to, base + offset) != GGML_STATUS_SUCCESS) return NULL;
-    struct ggml_tensor *copy = ggml_cpy(context, (struct ggml_tensor *)x, to);
-    if (ggml_backend_view_init(copy) != GGML_STATUS_SUCCESS) return NULL;
-    return ggml_backend_dev_supports_op(backend->device, copy) ? copy : NULL;
+    struct ggml_tensor *to = shelf_place(s, x->ne, offset);
+    struct ggml_tensor *copy = to ? shelf_copy(x, to) : NULL;
+    return copy && ggml_backend_dev_supports_op(backend->device, copy) ? copy : NULL;
 }
 
 bool shelf_piece(struct shelf *s, ggml_backend_t backend, struct piece *piece, struct ggml_cgraph *graph,
                  const struct plan *plan, int begin, int first) {
     size_t need = first < plan->n ? space(backend, &plan->stops[first]) : 0, used = 0;
-    if (!prepare(s, backend, need, graph->n_nodes - begin + plan->n)) return false;
+    if (!shelf_open(s, backend, need, graph->n_nodes - begin + plan->n)) return false;
     int n = 0, next = begin, i = first;
     for (; i < plan->n; i++) {
         const struct stop *stop = &plan->stops[i];

@@ -23,6 +23,17 @@ struct piece {
     const struct ggml_tensor *copy[MAX_LAYERS + 2]; // of each of them; NULL if it could not be made
 };
 
+// shelf_open empties the shelf and makes it hold at least need bytes. It returns
+// room for a list of n nodes, or NULL if memory is short.
+struct ggml_tensor **shelf_open(struct shelf *s, ggml_backend_t backend, size_t need, int n);
+
+// shelf_place returns a tensor of floats at an offset of the shelf, shelf_copy
+// the operation that copies one tensor into another, and shelf_rows one that
+// copies some rows of a tensor to an offset of the shelf; NULL if there is none.
+struct ggml_tensor *shelf_place(struct shelf *s, const int64_t ne[GGML_MAX_DIMS], size_t offset);
+struct ggml_tensor *shelf_copy(const struct ggml_tensor *from, struct ggml_tensor *to);
+struct ggml_tensor *shelf_rows(struct shelf *s, struct ggml_tensor *from, const struct ggml_tensor *rows, size_t offset);
+
 // shelf_piece makes the piece of graph that begins at node begin and stop first,
 // with as many of the plan's stops as the shelf holds: usually all, and the rest
 // of the graph. It reports false, and there is no piece, if memory is short.

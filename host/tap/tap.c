@@ -1,5 +1,6 @@
 #include "tap.h"
 
+#include "bypass.h"
 #include "shelf.h"
 
 #include <pthread.h>
@@ -23,8 +24,10 @@ enum { MAX_HOOKS = 64 };
 static struct hook hooks[MAX_HOOKS]; // filled by tap_install, before any other thread computes
 static int n_hooks;
 
-static atomic_bool tracing;
-static pthread_mutex_t computing = PTHREAD_MUTEX_INITIALIZER; // held while a traced graph is computed
+enum { OFF, TRACING, BYPASSING };
+
+static atomic_int mode;
+static pthread_mutex_t computing = PTHREAD_MUTEX_INITIALIZER; // held while a graph is computed that is not left alone
 
 static struct hook *find_hook(ggml_backend_dev_t device) {
     for (int i = 0; i < n_hooks; i++) {
@@ -61,17 +64,32 @@ static enum ggml_status traced(struct hook *hook, compute_fn compute, ggml_backe
     return GGML_STATUS_SUCCESS;
 }
 
+// bypassed computes a graph without the layers to leave out.
+static enum ggml_status bypassed(struct hook *hook, compute_fn compute, ggml_backend_t backend, struct ggml_cgraph *graph,
+                                 int batch_size) {
+    struct ggml_cgraph piece;
+    if (!bypass_piece(&hook->shelf, backend, &piece, graph)) return GGML_STATUS_FAILED;
+    enum ggml_status status = piece.n_nodes ? compute(backend, &piece, batch_size) : GGML_STATUS_SUCCESS;
+    if (status == GGML_STATUS_SUCCESS && !bypass_close(backend)) status = GGML_STATUS_FAILED;
+    return status;
+}
+
 // tapped_compute takes the place of a backend's compute function.
 static enum ggml_status tapped_compute(ggml_backend_t backend, struct ggml_cgraph *graph, int batch_size) {
     struct hook *hook = find_hook(backend->device);
     compute_fn compute = atomic_load_explicit(&hook->compute, memory_order_acquire);
-    if (!atomic_load_explicit(&tracing, memory_order_relaxed)) return compute(backend, graph, batch_size);
-    if (pthread_mutex_trylock(&computing) != 0) {
+    int now = atomic_load_explicit(&mode, memory_order_relaxed);
+    if (now == OFF) return compute(backend, graph, batch_size);
+    if (now == BYPASSING) {
+        pthread_mutex_lock(&computing);
+    } else if (pthread_mutex_trylock(&computing) != 0) {
         pass_fault(FAULT_BUSY);
         return compute(backend, graph, batch_size);
     }
-    bool on = atomic_load(&tracing); // tap_stop may have come between
-    enum ggml_status status = on ? traced(hook, compute, backend, graph, batch_size) : compute(backend, graph, batch_size);
+    now = atomic_load(&mode); // it may have changed in between
+    enum ggml_status status = now == TRACING     ? traced(hook, compute, backend, graph, batch_size)
+                              : now == BYPASSING ? bypassed(hook, compute, backend, graph, batch_size)
+                                                 : compute(backend, graph, batch_size);
     pthread_mutex_unlock(&computing);
     return status;
 }
@@ -99,16 +117,28 @@ int tap_install(void) {
     return n_hooks;
 }
 
-void tap_start(int layers, size_t budget, bool prompts_only) {
-    pass_reset(layers, budget, prompts_only);
-    atomic_store(&tracing, true);
-}
-
-void tap_stop(void) {
-    atomic_store(&tracing, false);
+// change sets the mode after waiting for the graph that is being computed, and
+// frees what the one before kept.
+static void change(int to) {
+    atomic_store(&mode, OFF);
     pthread_mutex_lock(&computing);
     pass_free();
+    bypass_free();
     shelf_clear();
     for (int i = 0; i < n_hooks; i++) shelf_free(&hooks[i].shelf);
+    atomic_store(&mode, to);
     pthread_mutex_unlock(&computing);
+}
+
+void tap_start(int layers, size_t budget, bool prompts_only) {
+    pass_reset(layers, budget, prompts_only);
+    if (atomic_load(&mode) != TRACING) change(TRACING);
+}
+
+void tap_stop(void) { change(OFF); }
+
+void tap_bypass(const int *layers, int n) {
+    change(OFF);
+    bypass_set(layers, n);
+    if (n > 0) atomic_store(&mode, BYPASSING);
 }

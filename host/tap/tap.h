@@ -1,5 +1,6 @@
 // The tap: reads the residual stream of every forward pass of this process, in
-// whatever engine and on whatever device, without changing the pass.
+// whatever engine and on whatever device, without changing the pass; or, in a
+// process that serves nobody, runs the model without some of its layers.
 
 #ifndef PARE_TAP_H
 #define PARE_TAP_H
@@ -18,5 +19,10 @@ void tap_start(int layers, size_t budget, bool prompts_only);
 // tap_stop switches tracing off and frees the buffers, after waiting for the
 // graph that is being computed.
 void tap_stop(void);
+
+// tap_bypass leaves out the given layers of every forward pass from the next one
+// on; with none, the model runs as it is. A pass that cannot be run so fails, and
+// bypass_error says why.
+void tap_bypass(const int *layers, int n);
 
 #endif

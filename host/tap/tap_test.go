@@ -155,7 +155,7 @@ func TestSplitPasses(t *testing.T) {
 		// Cuts that leave a residual unreadable: between the first norm and its
 		// weight; and in the other style, between a norm and its sum, or within
 		// the reduction to the wanted rows.
-		unreadable := map[bool]int{false: 1, true: 11}[m.NormAfter]
+		unreadable := map[bool]int{false: 1, true: 12}[m.NormAfter]
 		b := batch(m.Hidden, []int32{0, 1, 2, 0, 1}, 2, 4)
 		all, last, first := expect(t, m, b)
 		whole := forward(t, m, b)

@@ -21,6 +21,7 @@ import "C"
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"unsafe"
 
 	_ "github.com/ollama/ollama/ml/backend/ggml/ggml/src"
@@ -33,6 +34,8 @@ type Model struct {
 	NormAfter      bool   // normalise what a layer adds, not what it reads
 	Prefix         string // of every weight's name, as in "CUDA0#", with "#0" after it
 	NormName       string // of a layer's norm, if not the usual one
+	Cut            []int  // layers that were cut out; the rest keep their weights and are numbered anew
+	Shortcut       int    // a layer whose inner state every later one reads too, if not 0
 }
 
 // A Batch is the input of one forward pass.
@@ -58,6 +61,8 @@ type builder struct {
 	ctx    *C.struct_ggml_context
 	random *rand.Rand
 	fill   map[*C.struct_ggml_tensor]any // values of inputs and weights
+
+	table, inner *C.struct_ggml_tensor // what layers share, and the inner state of the Shortcut
 }
 
 func (b *builder) input(values any, kind uint32, name string, shape ...int64) *C.struct_ggml_tensor {
@@ -76,25 +81,33 @@ func (b *builder) input(values any, kind uint32, name string, shape ...int64) *C
 	return t
 }
 
-func (b *builder) weight(name string, scale float64, shape ...int64) *C.struct_ggml_tensor {
-	n := int64(1)
-	for _, s := range shape {
-		n *= s
-	}
+func (b *builder) values(scale float64, n int) []float32 {
 	values := make([]float32, n)
 	for i := range values {
 		values[i] = float32(scale * b.random.NormFloat64())
 	}
-	return b.input(values, C.GGML_TYPE_F32, name, shape...)
+	return values
 }
 
-func (b *builder) norm(x *C.struct_ggml_tensor, weight string) *C.struct_ggml_tensor {
-	return C.ggml_mul(b.ctx, C.ggml_rms_norm(b.ctx, x, 1e-6), b.weight(weight, 1, int64(b.Hidden)))
+func (b *builder) norm(x *C.struct_ggml_tensor, values []float32, name string) *C.struct_ggml_tensor {
+	weight := b.input(values, C.GGML_TYPE_F32, name, int64(b.Hidden))
+	return C.ggml_mul(b.ctx, C.ggml_rms_norm(b.ctx, x, 1e-6), weight)
 }
 
-// layer adds layer l to the residual x: y = x + W rope(norm(x)), with the wanted
-// rows alone in the last.
-func (b *builder) layer(l int, x, positions, outputs *C.struct_ggml_tensor) *C.struct_ggml_tensor {
+// A layer's weights.
+type weights struct {
+	norm, matrix []float32
+}
+
+// draw draws the weights of the next layer.
+func (b *builder) draw() weights {
+	return weights{b.values(1, b.Hidden), b.values(0.05, b.Hidden*b.Hidden)}
+}
+
+// layer adds layer l to the residual x: y = x + W (rope(norm(x)) + table), with the
+// wanted rows alone in the last. The table is computed once, in the first layer
+// that reads it, as a mask is.
+func (b *builder) layer(l int, last bool, w weights, x, positions, outputs *C.struct_ggml_tensor) *C.struct_ggml_tensor {
 	h, n := int64(b.Hidden), x.ne[1]
 	name := b.NormName
 	if name == "" {
@@ -102,15 +115,22 @@ func (b *builder) layer(l int, x, positions, outputs *C.struct_ggml_tensor) *C.s
 	}
 	y := x
 	if !b.NormAfter {
-		y = b.norm(x, fmt.Sprintf("blk.%d.%s", l, name))
+		y = b.norm(x, w.norm, fmt.Sprintf("blk.%d.%s", l, name))
 	}
 	y = C.ggml_rope(b.ctx, C.ggml_reshape_3d(b.ctx, y, C.int64_t(h), 1, n), positions, C.int(h), 0)
-	y = C.ggml_mul_mat(b.ctx, b.weight("", 0.05, h, h), C.ggml_reshape_2d(b.ctx, y, C.int64_t(h), n))
-	if l == b.Layers-1 {
+	y = C.ggml_add(b.ctx, C.ggml_reshape_2d(b.ctx, y, C.int64_t(h), n), b.table)
+	y = C.ggml_mul_mat(b.ctx, b.input(w.matrix, C.GGML_TYPE_F32, fmt.Sprintf("blk.%d.ffn_up.weight", l), h, h), y)
+	if l > b.Shortcut && b.inner != nil {
+		y = C.ggml_add(b.ctx, y, b.inner)
+	}
+	if b.Shortcut > 0 && l == b.Shortcut {
+		b.inner = y
+	}
+	if last {
 		x, y = C.ggml_get_rows(b.ctx, x, outputs), C.ggml_get_rows(b.ctx, y, outputs)
 	}
 	if b.NormAfter {
-		y = b.norm(y, fmt.Sprintf("blk.%d.post_attention_norm.weight", l))
+		y = b.norm(y, w.norm, fmt.Sprintf("blk.%d.post_attention_norm.weight", l))
 	}
 	return C.ggml_add(b.ctx, x, y)
 }
@@ -131,12 +151,20 @@ func (m Model) Forward(in Batch) (Result, error) {
 	positions := b.input(in.Positions, C.GGML_TYPE_I32, "", tokens)
 	wanted := b.input(in.Outputs, C.GGML_TYPE_I32, "", outputs)
 
+	b.table = C.ggml_scale(b.ctx, b.input(b.values(1, m.Hidden), C.GGML_TYPE_F32, "", int64(m.Hidden)), 1)
 	stream := []*C.struct_ggml_tensor{x}
+	left := m.Layers - len(m.Cut)
 	for l := range m.Layers {
-		x = b.layer(l, x, positions, wanted)
+		w := b.draw()
+		if slices.Contains(m.Cut, l) {
+			continue
+		}
+		at := len(stream) - 1
+		x = b.layer(at, at == left-1, w, x, positions, wanted)
 		stream = append(stream, x)
 	}
-	head := C.ggml_mul_mat(b.ctx, b.weight("output.weight", 1, int64(m.Hidden), 3), b.norm(x, "output_norm.weight"))
+	output := b.input(b.values(1, 3*m.Hidden), C.GGML_TYPE_F32, "output.weight", int64(m.Hidden), 3)
+	head := C.ggml_mul_mat(b.ctx, output, b.norm(x, b.values(1, m.Hidden), "output_norm.weight"))
 	C.ggml_set_output(head)
 	for _, x := range stream {
 		if in.Keep {
@@ -182,10 +210,10 @@ func (b *builder) compute(graph *C.struct_ggml_cgraph, head *C.struct_ggml_tenso
 		r.Head = append(r.Head, row...)
 	}
 	if in.Keep {
-		for _, x := range stream[:b.Layers] {
+		for _, x := range stream[:len(stream)-1] {
 			r.Residuals = append(r.Residuals, rows(x))
 		}
-		r.Final = rows(stream[b.Layers])
+		r.Final = rows(stream[len(stream)-1])
 	}
 	return r, nil
 }

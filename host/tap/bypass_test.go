@@ -1,0 +1,153 @@
+package tap
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"pare/host/tap/toy"
+)
+
+// without runs models without some layers until the test ends.
+func without(t *testing.T, layers []int) {
+	t.Helper()
+	if err := Bypass(layers); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = Bypass(nil) })
+}
+
+// cuts are sets of layers of a model with six.
+var cuts = [][]int{{0}, {2}, {5}, {0, 1}, {2, 3}, {4, 5}, {1, 3}, {0, 2, 4}, {1, 2, 4, 5}, {0, 5}, {1, 2, 3, 4, 5}}
+
+// A model that runs without some layers computes, bit for bit, what one does from
+// which they were cut.
+func TestBypassIsACut(t *testing.T) {
+	for _, m := range []toy.Model{
+		{Layers: 6, Hidden: 32, Seed: 1},
+		{Layers: 6, Hidden: 20, Seed: 2, Prefix: "CUDA0#"},
+		{Layers: 6, Hidden: 32, Seed: 3, NormAfter: true},
+	} {
+		for name, p := range passes {
+			b := batch(m.Hidden, p.positions, p.outputs...)
+			for _, layers := range cuts {
+				cut := m
+				cut.Cut = layers
+				want := forward(t, cut, b)
+				without(t, layers)
+				got := forward(t, m, b)
+				if err := BypassError(); err != nil || !slices.Equal(got.Head, want.Head) {
+					t.Errorf("%+v, %s, without %v: %v, want %v (%v)", m, name, layers, got.Head, want.Head, err)
+				}
+				without(t, nil)
+			}
+		}
+	}
+}
+
+// A pass split over two backends, wherever it is split, gives the same, or fails
+// and says why where the split is in the midst of what tells a residual: between a
+// norm and its weight, and in models that normalise what a layer adds, in many places
+// around the layers left out.
+func TestBypassOfSplitPasses(t *testing.T) {
+	for _, m := range []toy.Model{
+		{Layers: 6, Hidden: 32, Seed: 1},
+		{Layers: 6, Hidden: 32, Seed: 1, NormAfter: true},
+	} {
+		b := batch(m.Hidden, []int32{0, 1, 2, 0, 1}, 2, 4)
+		nodes := forward(t, m, b).Nodes
+		for _, layers := range cuts {
+			cut := m
+			cut.Cut = layers
+			b.Cuts = nil
+			want := forward(t, cut, b)
+			without(t, layers)
+			failed := 0
+			for at := 1; at < nodes; at++ {
+				b.Cuts = []int{at}
+				got, err := m.Forward(b)
+				if err != nil {
+					if BypassError() == nil {
+						t.Errorf("without %v, split at %d: %v and no reason", layers, at, err)
+					}
+					failed++
+				} else if !slices.Equal(got.Head, want.Head) {
+					t.Errorf("after norms %v, without %v, split at %d of %d: %v, want %v", m.NormAfter, layers, at, nodes, got.Head, want.Head)
+				}
+			}
+			if limit := map[bool]int{false: 7, true: 26}[m.NormAfter]; failed > limit {
+				t.Errorf("after norms %v, without %v: %d of %d splits failed, at most %d are known to", m.NormAfter, layers, failed, nodes-1, limit)
+			}
+			without(t, nil)
+		}
+	}
+}
+
+// The layers left out are not computed: what would spoil them does not matter, and
+// it is fewer nodes that the backend gets.
+func TestBypassComputesNoneOfIt(t *testing.T) {
+	m := toy.Model{Layers: 6, Hidden: 16, Seed: 1}
+	b := batch(m.Hidden, []int32{0, 1, 2}, 2)
+	cut := m
+	cut.Cut = []int{2, 3}
+	b.Keep = true
+	whole, smaller := forward(t, m, b), forward(t, cut, b)
+	without(t, cut.Cut)
+	got := forward(t, m, b)
+	for l := range m.Layers {
+		from := l
+		if l > 3 {
+			from = l - 2
+		}
+		same := fmt.Sprint(got.Residuals[l]) == fmt.Sprint(smaller.Residuals[min(from, 3)])
+		if computed := l != 3; computed != same {
+			t.Errorf("x_%d: as in the smaller model %v, want %v", l, same, computed)
+		}
+	}
+	if fmt.Sprint(got.Residuals[3]) == fmt.Sprint(whole.Residuals[3]) {
+		t.Error("x_3 was computed")
+	}
+}
+
+// A model whose later layers read what the ones left out compute cannot be run.
+func TestBypassRefusesAShortcut(t *testing.T) {
+	m := toy.Model{Layers: 6, Hidden: 16, Seed: 1, Shortcut: 2}
+	b := batch(m.Hidden, []int32{0, 1, 2}, 0, 1, 2)
+	forward(t, m, b)
+	without(t, []int{2})
+	if _, err := m.Forward(b); err == nil {
+		t.Error("it was run")
+	}
+	if err := BypassError(); err == nil || err.Error() != "leave out layers: later layers use what those to leave out compute" {
+		t.Error(err)
+	}
+	without(t, []int{4})
+	if got := forward(t, m, b); math.IsNaN(float64(got.Head[0])) {
+		t.Error("not a number")
+	}
+}
+
+// A model whose layers are not recognised runs as it is, and that does not pass for
+// a bypass; nor does one that has too few of them.
+func TestBypassOfAStrangeModel(t *testing.T) {
+	b := batch(16, []int32{0, 1, 2}, 2)
+	without(t, []int{2})
+	for why, m := range map[string]toy.Model{
+		"no layers were recognised: this architecture cannot be run without some of its layers": {Layers: 3, Hidden: 16, NormName: "strange_norm.weight"},
+		"some of them were not found": {Layers: 2, Hidden: 16},
+	} {
+		forward(t, m, b)
+		if err := BypassError(); err == nil || err.Error() != "leave out layers: "+why {
+			t.Errorf("%+v: %v", m, err)
+		}
+	}
+}
+
+func TestBypassChecksLayers(t *testing.T) {
+	for _, layers := range [][]int{{-1}, {512}} {
+		if err := Bypass(layers); err == nil {
+			t.Errorf("layers %v are taken", layers)
+		}
+	}
+}
