@@ -96,7 +96,7 @@ void bypass_set(const int *layers, int n) {
 
 const char *bypass_error(void) {
     const char *e = pass.error;
-    if (!e && pass.begun == 0) e = "no layers were recognised: this architecture cannot be run without some of its layers";
+    if (pass.begun == 0) e = "no layers were recognised: this architecture cannot be run without some of its layers";
     if (!e && pass.joined != pass.begun * pass.runs) e = "some of them were not found";
     pass.error = NULL;
     pass.begun = pass.joined = 0;

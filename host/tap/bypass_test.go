@@ -128,8 +128,8 @@ func TestBypassRefusesAShortcut(t *testing.T) {
 	}
 }
 
-// A model whose layers are not recognised runs as it is, and that does not pass for
-// a bypass; nor does one that has too few of them.
+// A model whose layers are not recognised does not pass for one that ran without
+// some of them, nor does one that has too few.
 func TestBypassOfAStrangeModel(t *testing.T) {
 	b := batch(16, []int32{0, 1, 2}, 2)
 	without(t, []int{2})
@@ -137,7 +137,7 @@ func TestBypassOfAStrangeModel(t *testing.T) {
 		"no layers were recognised: this architecture cannot be run without some of its layers": {Layers: 3, Hidden: 16, NormName: "strange_norm.weight"},
 		"some of them were not found": {Layers: 2, Hidden: 16},
 	} {
-		forward(t, m, b)
+		_, _ = m.Forward(b) // it may fail, or not
 		if err := BypassError(); err == nil || err.Error() != "leave out layers: "+why {
 			t.Errorf("%+v: %v", m, err)
 		}
