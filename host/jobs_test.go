@@ -16,8 +16,9 @@ import (
 
 // A scripted pruner does what the test says.
 type scripted struct {
-	prune   func(ctx context.Context, j plugin.Job, h plugin.Host, event func(plugin.Event)) (plugin.Report, error)
-	profile func(ctx context.Context, r plugin.ProfileRequest) (plugin.Profile, error)
+	plugin.Pruner // nil: no test has it do more than the methods below
+	prune         func(ctx context.Context, j plugin.Job, h plugin.Host, event func(plugin.Event)) (plugin.Report, error)
+	profile       func(ctx context.Context, r plugin.ProfileRequest) (plugin.Profile, error)
 }
 
 func (s *scripted) Describe(context.Context) (plugin.Description, error) {

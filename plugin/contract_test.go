@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,6 +18,8 @@ type pruner struct {
 	profile  func(context.Context, ProfileRequest, Host, func(Event)) (Profile, error)
 	plan     func(context.Context, PlanRequest) (Plan, error)
 	prune    func(context.Context, Job, Host, func(Event)) (Report, error)
+	evaluate func(context.Context, EvaluateRequest, Host, func(Event)) (Evaluation, error)
+	sweep    func(context.Context, SweepRequest, Host, func(Event)) (Sweep, error)
 }
 
 func (p pruner) Describe(ctx context.Context) (Description, error) { return p.describe(ctx) }
@@ -27,17 +30,39 @@ func (p pruner) Plan(ctx context.Context, r PlanRequest) (Plan, error) { return 
 func (p pruner) Prune(ctx context.Context, j Job, h Host, event func(Event)) (Report, error) {
 	return p.prune(ctx, j, h, event)
 }
+func (p pruner) Evaluate(ctx context.Context, r EvaluateRequest, h Host, event func(Event)) (Evaluation, error) {
+	return p.evaluate(ctx, r, h, event)
+}
+func (p pruner) Sweep(ctx context.Context, r SweepRequest, h Host, event func(Event)) (Sweep, error) {
+	return p.sweep(ctx, r, h, event)
+}
 
 // A lender is a Host made of functions.
 type lender struct {
-	model    func(context.Context, string) (Model, error)
-	trace    func(context.Context, TraceRequest, func(TraceDelta) error) error
-	register func(context.Context, RegisterRequest) (Model, error)
+	model     func(context.Context, string) (Model, error)
+	trace     func(context.Context, TraceRequest, func(TraceDelta) error) error
+	tokenize  func(context.Context, string, []string) ([][]int32, error)
+	score     func(context.Context, ScoreRequest, func(Score) error) error
+	generate  func(context.Context, GenerateRequest, func(Answer) error) error
+	footprint func(context.Context, string, Variant) (Footprint, error)
+	register  func(context.Context, RegisterRequest) (Model, error)
 }
 
 func (l lender) Model(ctx context.Context, name string) (Model, error) { return l.model(ctx, name) }
 func (l lender) Trace(ctx context.Context, r TraceRequest, each func(TraceDelta) error) error {
 	return l.trace(ctx, r, each)
+}
+func (l lender) Tokenize(ctx context.Context, model string, texts []string) ([][]int32, error) {
+	return l.tokenize(ctx, model, texts)
+}
+func (l lender) Score(ctx context.Context, r ScoreRequest, each func(Score) error) error {
+	return l.score(ctx, r, each)
+}
+func (l lender) Generate(ctx context.Context, r GenerateRequest, each func(Answer) error) error {
+	return l.generate(ctx, r, each)
+}
+func (l lender) Footprint(ctx context.Context, model string, v Variant) (Footprint, error) {
+	return l.footprint(ctx, model, v)
 }
 func (l lender) Register(ctx context.Context, r RegisterRequest) (Model, error) {
 	return l.register(ctx, r)
@@ -70,12 +95,15 @@ func fill(t *testing.T, v reflect.Value, n int) {
 		v.SetString(fmt.Sprintf("%s %d", v.Type(), n))
 	case reflect.Bool:
 		v.SetBool(true)
-	case reflect.Int, reflect.Int64:
+	case reflect.Int, reflect.Int32, reflect.Int64:
 		v.SetInt(int64(n))
-	case reflect.Uint64:
+	case reflect.Uint32, reflect.Uint64:
 		v.SetUint(uint64(n))
-	case reflect.Float64:
+	case reflect.Float32, reflect.Float64:
 		v.SetFloat(float64(n) + 0.25)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(t, v.Elem(), n)
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		fill(t, v.Index(0), n+1)
@@ -118,6 +146,16 @@ func TestAllFieldsCross(t *testing.T) {
 			same(t, "Model", []any{m, err}, []any{filled[Model](t), nil})
 			return filled[Report](t), nil
 		},
+		evaluate: func(_ context.Context, r EvaluateRequest, _ Host, event func(Event)) (Evaluation, error) {
+			same(t, "EvaluateRequest", r, filled[EvaluateRequest](t))
+			event(filled[Event](t))
+			return filled[Evaluation](t), nil
+		},
+		sweep: func(_ context.Context, r SweepRequest, _ Host, event func(Event)) (Sweep, error) {
+			same(t, "SweepRequest", r, filled[SweepRequest](t))
+			event(filled[Event](t))
+			return filled[Sweep](t), nil
+		},
 	})
 	h := lender{
 		model: func(_ context.Context, name string) (Model, error) {
@@ -139,7 +177,11 @@ func TestAllFieldsCross(t *testing.T) {
 	same(t, "Plan", []any{plan, err}, []any{filled[Plan](t), nil})
 	report, err := p.Prune(t.Context(), filled[Job](t), h, each)
 	same(t, "Report", []any{report, err}, []any{filled[Report](t), nil})
-	same(t, "events", events, []Event{filled[Event](t), filled[Event](t)})
+	evaluation, err := p.Evaluate(t.Context(), filled[EvaluateRequest](t), h, each)
+	same(t, "Evaluation", []any{evaluation, err}, []any{filled[Evaluation](t), nil})
+	sweep, err := p.Sweep(t.Context(), filled[SweepRequest](t), h, each)
+	same(t, "Sweep", []any{sweep, err}, []any{filled[Sweep](t), nil})
+	same(t, "events", events, slices.Repeat([]Event{filled[Event](t)}, 4))
 }
 
 // TestTraceCrosses sends sums of models up to the deepest that llama.cpp loads,
@@ -222,6 +264,10 @@ func TestErrorsCross(t *testing.T) {
 			profile: func(ctx context.Context, _ ProfileRequest, h Host, _ func(Event)) (Profile, error) {
 				return Profile{}, h.Trace(ctx, TraceRequest{}, nil)
 			},
+			evaluate: func(context.Context, EvaluateRequest, Host, func(Event)) (Evaluation, error) {
+				return Evaluation{}, fmt.Errorf("score text: %w", sent)
+			},
+			sweep: func(context.Context, SweepRequest, Host, func(Event)) (Sweep, error) { return Sweep{}, sent },
 		})
 		h := lender{
 			model: func(context.Context, string) (Model, error) { return Model{}, fmt.Errorf("look up: %w", sent) },
@@ -231,7 +277,9 @@ func TestErrorsCross(t *testing.T) {
 		_, plan := p.Plan(t.Context(), PlanRequest{})
 		_, prune := p.Prune(t.Context(), Job{}, h, nil)
 		_, profile := p.Profile(t.Context(), ProfileRequest{}, h, nil)
-		for what, err := range map[string]error{"describe": describe, "plan": plan, "prune": prune, "profile": profile} {
+		_, evaluate := p.Evaluate(t.Context(), EvaluateRequest{}, h, nil)
+		_, sweep := p.Sweep(t.Context(), SweepRequest{}, h, nil)
+		for what, err := range map[string]error{"describe": describe, "plan": plan, "prune": prune, "profile": profile, "evaluate": evaluate, "sweep": sweep} {
 			if err == nil || KindOf(err) != kind || !strings.HasSuffix(err.Error(), sent.Error()) || errors.Is(err, ErrLost) {
 				t.Errorf("%s: kind %d, %v; sent was kind %d, %v", what, KindOf(err), err, kind, sent)
 			}

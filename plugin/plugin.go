@@ -17,11 +17,11 @@ import "context"
 
 // Pruner is what a plugin implements.
 //
-// Prune and Profile report their progress by calling event, from one goroutine
-// at a time, and stop with ctx.Err() soon after ctx is done. Everything they
-// keep is in the folders they are given; called again with the same request
-// after a crash or a cancel, they go on from what is there. The server deletes
-// files there whose names begin with a dot: they are half-written.
+// Methods that take a Host run long. They report their progress by calling
+// event, from one goroutine at a time, and stop with ctx.Err() soon after ctx is
+// done. Everything they keep is in the folders they are given; called again with
+// the same request after a crash or a cancel, they go on from what is there. The
+// server deletes files there whose names begin with a dot: they are half-written.
 type Pruner interface {
 	// Describe tells what the plugin can do.
 	Describe(ctx context.Context) (Description, error)
@@ -33,11 +33,20 @@ type Pruner interface {
 	// Plan chooses layers from a kept profile; nothing is written.
 	Plan(ctx context.Context, r PlanRequest) (Plan, error)
 
-	// Prune does a whole job: profile, plan, cut, register.
+	// Prune does a whole job: profile, plan, cut, evaluate, register.
 	Prune(ctx context.Context, j Job, h Host, event func(Event)) (Report, error)
+
+	// Evaluate judges a model by itself, against another, or against itself
+	// without some layers.
+	Evaluate(ctx context.Context, r EvaluateRequest, h Host, event func(Event)) (Evaluation, error)
+
+	// Sweep tries many cuts by leaving layers out at run time, and tells what
+	// each would cost; no GGUF is written.
+	Sweep(ctx context.Context, r SweepRequest, h Host, event func(Event)) (Sweep, error)
 }
 
-// Host is what the server lends to a plugin while a call runs.
+// Host is what the server lends to a plugin while a call runs. Errors are of a
+// [Kind]; what a callback named each returns ends the call and comes back as it is.
 type Host interface {
 	// Model looks a served model up by name.
 	Model(ctx context.Context, name string) (Model, error)
@@ -47,6 +56,27 @@ type Host interface {
 	// where the server computes several at a time. The order of the calls is
 	// not that of the texts; TraceDelta.Texts tells which they were.
 	Trace(ctx context.Context, r TraceRequest, each func(TraceDelta) error) error
+
+	// Tokenize turns each text into tokens of the model's vocabulary, as the
+	// server would a prompt of that text alone: the token that begins a prompt
+	// comes first, where the model has one. Special tokens spelled out in a
+	// text are read as plain text.
+	Tokenize(ctx context.Context, model string, texts []string) ([][]int32, error)
+
+	// Score runs tokens through variants of a model, in a process apart from
+	// those that serve, and calls each once per sequence and variant. All
+	// variants of a sequence are done before the next one begins, save for
+	// sequences that begin alike: they are done together, in any order.
+	Score(ctx context.Context, r ScoreRequest, each func(Score) error) error
+
+	// Generate has variants of a model answer prompts, in the same process as
+	// Score, and calls each once per prompt and variant. All variants answer a
+	// prompt before the next one begins.
+	Generate(ctx context.Context, r GenerateRequest, each func(Answer) error) error
+
+	// Footprint measures the memory that a variant of the named model takes.
+	// Bypass makes no difference: layers left out are in memory all the same.
+	Footprint(ctx context.Context, model string, v Variant) (Footprint, error)
 
 	// Register moves a finished GGUF into the store and names it.
 	Register(ctx context.Context, r RegisterRequest) (Model, error)
@@ -110,15 +140,17 @@ type Job struct {
 	Folder    string // of this job alone; the plugin keeps its work here
 	Profile   ProfileRequest
 	Selection Selection
-	Name      string // of the model to be made
-	Force     bool   // replace a model of that name
-	DryRun    bool   // stop at the plan
+	Name      string   // of the model to be made
+	Force     bool     // replace a model of that name
+	DryRun    bool     // stop at the plan
+	Evaluate  Evaluate // how the result is judged
 }
 
 // An Event is one step of progress. Stage names what runs now: "trace",
-// "profile", "plan", "cut", "register"; the server adds "wait" and "plugin".
-// Completed and Total are in bytes of text (trace) or of the file (cut); Total is
-// 0 where nothing is counted.
+// "profile", "try" (candidates are run without their layers), "plan", "cut",
+// "evaluate", "sweep", "register"; the server adds "wait" and "plugin". Completed
+// and Total are in bytes of text (trace), bytes of the file (cut), or tokens (try,
+// evaluate, sweep); Total is 0 where nothing is counted.
 type Event struct {
 	Stage     string
 	Status    string

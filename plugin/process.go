@@ -22,7 +22,7 @@ import (
 // handshake keeps a plugin from being run by hand or by a server that speaks
 // another version of the contract.
 var handshake = goplugin.HandshakeConfig{
-	ProtocolVersion:  1,
+	ProtocolVersion:  2,
 	MagicCookieKey:   "PARE_PLUGIN",
 	MagicCookieValue: "layers-that-change-least",
 }
@@ -158,6 +158,18 @@ func (p *Process) Plan(ctx context.Context, r PlanRequest) (Plan, error) {
 func (p *Process) Prune(ctx context.Context, j Job, h Host, event func(Event)) (Report, error) {
 	report, err := p.Pruner.Prune(ctx, j, h, event)
 	return report, p.bury(ctx, err)
+}
+
+// Evaluate implements [Pruner].
+func (p *Process) Evaluate(ctx context.Context, r EvaluateRequest, h Host, event func(Event)) (Evaluation, error) {
+	evaluation, err := p.Pruner.Evaluate(ctx, r, h, event)
+	return evaluation, p.bury(ctx, err)
+}
+
+// Sweep implements [Pruner].
+func (p *Process) Sweep(ctx context.Context, r SweepRequest, h Host, event func(Event)) (Sweep, error) {
+	sweep, err := p.Pruner.Sweep(ctx, r, h, event)
+	return sweep, p.bury(ctx, err)
 }
 
 // bury makes sure of the end of a process that err says is lost: its connection

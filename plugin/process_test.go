@@ -68,6 +68,7 @@ func launch(t *testing.T, path, checksum string) (*Process, *journal) {
 func TestProcess(t *testing.T) {
 	path, checksum := buildExample(t)
 	t.Run("job", func(t *testing.T) { testJob(t, path, checksum) })
+	t.Run("evaluation", func(t *testing.T) { testEvaluation(t, path, checksum) })
 	t.Run("crash", func(t *testing.T) { testCrash(t, path, checksum) })
 	t.Run("wrong checksum", func(t *testing.T) {
 		other := strings.Repeat("0", len(checksum))
@@ -132,27 +133,72 @@ func testJob(t *testing.T, path, checksum string) {
 	}
 }
 
+// testEvaluation has the plugin judge a model by what this test scores.
+func testEvaluation(t *testing.T, path, checksum string) {
+	h := lender{
+		model:    func(_ context.Context, name string) (Model, error) { return Model{Name: name, Size: 5}, nil },
+		tokenize: func(context.Context, string, []string) ([][]int32, error) { return [][]int32{{1, 7, 8}}, nil },
+		score: func(_ context.Context, r ScoreRequest, each func(Score) error) error {
+			same(t, "variants", r.Variants, []Variant{{}, {Bypass: []int{2, 3}}})
+			return errors.Join(
+				each(Score{LogProb: []float32{-1, -2}, KL: []float32{0, 0}, Agree: []bool{true, true}, Computed: 2}),
+				each(Score{Variant: 1, LogProb: []float32{-2, -2}, KL: []float32{0.25, 0.5}, Agree: []bool{true, false}, Computed: 2}))
+		},
+		generate: func(_ context.Context, r GenerateRequest, each func(Answer) error) error {
+			return errors.Join(each(Answer{Text: "rivers"}), each(Answer{Variant: 1, Text: "二"}))
+		},
+		footprint: func(context.Context, string, Variant) (Footprint, error) { return Footprint{Resident: 6}, nil },
+	}
+	p, _ := launch(t, path, checksum)
+	var events []Event
+	e, err := p.Evaluate(t.Context(), EvaluateRequest{Model: "tiny", Bypass: []int{2, 3}}, h, func(e Event) { events = append(events, e) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := e.Text[0]
+	same(t, "rise and KL", []float64{text.Rise.Value, text.KL.Value}, []float64{0.5, 0.375})
+	same(t, "samples", e.Generation.Samples, []Sample{{Prompt: "Why is the sea salty?", Before: "rivers", After: "二"}})
+	same(t, "sides", []any{e.Before.Bytes, e.Before.Footprint.Resident, e.After.Bypass}, []any{int64(5), int64(6), []int{2, 3}})
+	same(t, "events", events, []Event{{Stage: "evaluate", Status: "scoring", Completed: 2}, {Stage: "evaluate", Status: "scoring", Completed: 4}})
+	if _, err := p.Sweep(t.Context(), SweepRequest{}, h, nil); KindOf(err) != Refused || !strings.Contains(err.Error(), "nothing to compare") {
+		t.Errorf("sweep: kind %d, %v", KindOf(err), err)
+	}
+}
+
 // testCrash kills the plugin in the middle of a call. The caller hears of it, and
 // so does who asks next.
 func testCrash(t *testing.T, path, checksum string) {
-	p, _ := launch(t, path, checksum)
-	if p.Exited() {
-		t.Fatal("it is said to have ended")
-	}
-	h := lender{model: func(ctx context.Context, _ string) (Model, error) {
-		syscall.Kill(p.Pid(), syscall.SIGKILL)
-		<-ctx.Done()
-		return Model{}, ctx.Err()
-	}}
-	_, err := p.Prune(t.Context(), Job{}, h, func(Event) {})
-	if !errors.Is(err, ErrLost) {
-		t.Errorf("prune: %v, want ErrLost", err)
-	}
-	if !p.Exited() {
-		t.Error("it is said to run still")
-	}
-	if _, err := p.Describe(t.Context()); !errors.Is(err, ErrLost) {
-		t.Errorf("describe: %v, want ErrLost", err)
+	for name, call := range map[string]func(*Process, Host) error{
+		"prune": func(p *Process, h Host) error {
+			_, err := p.Prune(t.Context(), Job{}, h, func(Event) {})
+			return err
+		},
+		"evaluate": func(p *Process, h Host) error {
+			_, err := p.Evaluate(t.Context(), EvaluateRequest{}, h, func(Event) {})
+			return err
+		},
+	} {
+		p, _ := launch(t, path, checksum)
+		if p.Exited() {
+			t.Fatal("it is said to have ended")
+		}
+		h := lender{model: func(ctx context.Context, _ string) (Model, error) {
+			syscall.Kill(p.Pid(), syscall.SIGKILL)
+			<-ctx.Done()
+			return Model{}, ctx.Err()
+		}}
+		if err := call(p, h); !errors.Is(err, ErrLost) {
+			t.Errorf("%s: %v, want ErrLost", name, err)
+		}
+		if !p.Exited() {
+			t.Errorf("%s: it is said to run still", name)
+		}
+		if _, err := p.Describe(t.Context()); !errors.Is(err, ErrLost) {
+			t.Errorf("describe: %v, want ErrLost", err)
+		}
+		if _, err := p.Sweep(t.Context(), SweepRequest{}, h, nil); !errors.Is(err, ErrLost) {
+			t.Errorf("sweep: %v, want ErrLost", err)
+		}
 	}
 }
 

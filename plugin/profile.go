@@ -87,6 +87,9 @@ type Report struct {
 	Plan       Plan      `json:"plan"`
 	DryRun     bool      `json:"dry_run,omitempty"`
 	PluginName string    `json:"plugin"`
+
+	Evaluation *Evaluation `json:"evaluation,omitempty"` // nil if none was asked for, or none was possible
+	Unmeasured string      `json:"unmeasured,omitempty"` // why none was possible
 }
 
 // ModelInfo is one side of the before and after.

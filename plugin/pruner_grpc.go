@@ -8,6 +8,7 @@ import (
 	"io"
 
 	goplugin "github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
 
 	"pare/plugin/internal/pb"
 )
@@ -37,47 +38,49 @@ func (s *prunerServer) Plan(ctx context.Context, r *pb.PlanRequest) (*pb.PlanRep
 }
 
 func (s *prunerServer) Profile(c *pb.ProfileCall, stream pb.Pruner_ProfileServer) error {
-	return s.withHost(stream.Context(), c.GetHost(), func(ctx context.Context, h Host) error {
-		p, err := s.impl.Profile(ctx, profileRequestFromPB(c.GetRequest()), h, func(e Event) {
-			// A lost stream ends ctx, which the implementation watches.
-			_ = stream.Send(&pb.ProfileReply{Event: eventToPB(e)})
-		})
-		if err != nil {
-			return err
-		}
-		b, err := json.Marshal(p)
-		if err != nil {
-			return fmt.Errorf("encode profile: %w", err)
-		}
-		return stream.Send(&pb.ProfileReply{ProfileJson: b})
+	return s.answer(c.GetHost(), stream, func(ctx context.Context, h Host, event func(Event)) (any, error) {
+		return s.impl.Profile(ctx, profileRequestFromPB(c.GetRequest()), h, event)
 	})
 }
 
 func (s *prunerServer) Prune(c *pb.PruneCall, stream pb.Pruner_PruneServer) error {
-	return s.withHost(stream.Context(), c.GetHost(), func(ctx context.Context, h Host) error {
-		r, err := s.impl.Prune(ctx, jobFromPB(c.GetJob()), h, func(e Event) {
-			_ = stream.Send(&pb.PruneReply{Event: eventToPB(e)})
-		})
-		if err != nil {
-			return err
-		}
-		b, err := json.Marshal(r)
-		if err != nil {
-			return fmt.Errorf("encode report: %w", err)
-		}
-		return stream.Send(&pb.PruneReply{ReportJson: b})
+	return s.answer(c.GetHost(), stream, func(ctx context.Context, h Host, event func(Event)) (any, error) {
+		return s.impl.Prune(ctx, jobFromPB(c.GetJob()), h, event)
 	})
 }
 
-// withHost connects to the Host that the caller serves at the broker's number
-// and lends it to call.
-func (s *prunerServer) withHost(ctx context.Context, number uint32, call func(context.Context, Host) error) error {
+func (s *prunerServer) Evaluate(c *pb.EvaluateCall, stream pb.Pruner_EvaluateServer) error {
+	return s.answer(c.GetHost(), stream, func(ctx context.Context, h Host, event func(Event)) (any, error) {
+		return s.impl.Evaluate(ctx, evaluateRequestFromPB(c.GetRequest()), h, event)
+	})
+}
+
+func (s *prunerServer) Sweep(c *pb.SweepCall, stream pb.Pruner_SweepServer) error {
+	return s.answer(c.GetHost(), stream, func(ctx context.Context, h Host, event func(Event)) (any, error) {
+		return s.impl.Sweep(ctx, sweepRequestFromPB(c.GetRequest()), h, event)
+	})
+}
+
+// answer runs call with the Host that the caller serves at the broker's number,
+// and sends its events and, last, what it returns.
+func (s *prunerServer) answer(number uint32, stream grpc.ServerStreamingServer[pb.Progress], call func(context.Context, Host, func(Event)) (any, error)) error {
 	conn, err := s.broker.Dial(number)
 	if err != nil {
 		return toStatus(fmt.Errorf("reach the server from the plugin: %w", err))
 	}
 	defer conn.Close()
-	return toStatus(call(ctx, &hostClient{pb.NewHostClient(conn)}))
+	result, err := call(stream.Context(), &hostClient{pb.NewHostClient(conn)}, func(e Event) {
+		// A lost stream ends its context, which the implementation watches.
+		_ = stream.Send(&pb.Progress{Event: eventToPB(e)})
+	})
+	if err != nil {
+		return toStatus(err)
+	}
+	b, err := json.Marshal(result)
+	if err != nil {
+		return toStatus(fmt.Errorf("encode %T: %w", result, err))
+	}
+	return stream.Send(&pb.Progress{ResultJson: b})
 }
 
 // prunerClient is a Pruner in another process, as the server sees it.
@@ -103,49 +106,53 @@ func (c *prunerClient) Plan(ctx context.Context, r PlanRequest) (Plan, error) {
 }
 
 func (c *prunerClient) Profile(ctx context.Context, r ProfileRequest, h Host, event func(Event)) (Profile, error) {
-	number, stop := lend(c.broker, h)
-	defer stop()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := c.client.Profile(ctx, &pb.ProfileCall{Host: number, Request: profileRequestToPB(r)})
-	if err != nil {
-		return Profile{}, fromStatus(ctx, err)
-	}
-	b, err := lastReply(ctx, stream.Recv, (*pb.ProfileReply).GetProfileJson, event)
-	if err != nil {
-		return Profile{}, err
-	}
-	return decode[Profile](b)
+	return ask[Profile](ctx, c.broker, h, event, func(ctx context.Context, host uint32) (progress, error) {
+		return c.client.Profile(ctx, &pb.ProfileCall{Host: host, Request: profileRequestToPB(r)})
+	})
 }
 
 func (c *prunerClient) Prune(ctx context.Context, j Job, h Host, event func(Event)) (Report, error) {
-	number, stop := lend(c.broker, h)
-	defer stop()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := c.client.Prune(ctx, &pb.PruneCall{Host: number, Job: jobToPB(j)})
-	if err != nil {
-		return Report{}, fromStatus(ctx, err)
-	}
-	b, err := lastReply(ctx, stream.Recv, (*pb.PruneReply).GetReportJson, event)
-	if err != nil {
-		return Report{}, err
-	}
-	return decode[Report](b)
+	return ask[Report](ctx, c.broker, h, event, func(ctx context.Context, host uint32) (progress, error) {
+		return c.client.Prune(ctx, &pb.PruneCall{Host: host, Job: jobToPB(j)})
+	})
 }
 
-// lastReply hands the events of a stream on and returns its result.
-func lastReply[M interface{ GetEvent() *pb.Event }](ctx context.Context, recv func() (M, error), result func(M) []byte, event func(Event)) ([]byte, error) {
+func (c *prunerClient) Evaluate(ctx context.Context, r EvaluateRequest, h Host, event func(Event)) (Evaluation, error) {
+	return ask[Evaluation](ctx, c.broker, h, event, func(ctx context.Context, host uint32) (progress, error) {
+		return c.client.Evaluate(ctx, &pb.EvaluateCall{Host: host, Request: evaluateRequestToPB(r)})
+	})
+}
+
+func (c *prunerClient) Sweep(ctx context.Context, r SweepRequest, h Host, event func(Event)) (Sweep, error) {
+	return ask[Sweep](ctx, c.broker, h, event, func(ctx context.Context, host uint32) (progress, error) {
+		return c.client.Sweep(ctx, &pb.SweepCall{Host: host, Request: sweepRequestToPB(r)})
+	})
+}
+
+type progress = grpc.ServerStreamingClient[pb.Progress]
+
+// ask lends h to the plugin for one call, hands the events of the call on and
+// returns its result.
+func ask[T any](ctx context.Context, broker *goplugin.GRPCBroker, h Host, event func(Event), call func(ctx context.Context, host uint32) (progress, error)) (T, error) {
+	var none T
+	number, takeBack := lend(broker, h)
+	defer takeBack()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := call(ctx, number)
+	if err != nil {
+		return none, fromStatus(ctx, err)
+	}
 	for {
-		m, err := recv()
+		m, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("%w before it gave a result", ErrLost)
+			return none, fmt.Errorf("%w before it gave a result", ErrLost)
 		}
 		if err != nil {
-			return nil, fromStatus(ctx, err)
+			return none, fromStatus(ctx, err)
 		}
-		if b := result(m); b != nil {
-			return b, nil
+		if b := m.GetResultJson(); b != nil {
+			return decode[T](b)
 		}
 		event(eventFromPB(m.GetEvent()))
 	}

@@ -40,17 +40,21 @@ func selectionFromPB(s *pb.Selection) Selection {
 	}
 }
 
+func corpusToPB(c Corpus) *pb.Corpus { return &pb.Corpus{Name: c.Name, Path: c.Path} }
+
+func corpusFromPB(c *pb.Corpus) Corpus { return Corpus{Name: c.GetName(), Path: c.GetPath()} }
+
 func profileRequestToPB(r ProfileRequest) *pb.ProfileRequest {
 	return &pb.ProfileRequest{
 		Model: r.Model, Folder: r.Folder, Add: r.Add,
-		Corpus: &pb.Corpus{Name: r.Corpus.Name, Path: r.Corpus.Path},
+		Corpus: corpusToPB(r.Corpus),
 	}
 }
 
 func profileRequestFromPB(r *pb.ProfileRequest) ProfileRequest {
 	return ProfileRequest{
 		Model: r.GetModel(), Folder: r.GetFolder(), Add: r.GetAdd(),
-		Corpus: Corpus{Name: r.GetCorpus().GetName(), Path: r.GetCorpus().GetPath()},
+		Corpus: corpusFromPB(r.GetCorpus()),
 	}
 }
 
@@ -65,14 +69,14 @@ func planRequestFromPB(r *pb.PlanRequest) PlanRequest {
 func jobToPB(j Job) *pb.Job {
 	return &pb.Job{
 		Id: j.ID, Folder: j.Folder, Profile: profileRequestToPB(j.Profile), Selection: selectionToPB(j.Selection),
-		Name: j.Name, Force: j.Force, DryRun: j.DryRun,
+		Name: j.Name, Force: j.Force, DryRun: j.DryRun, Evaluate: evaluateToPB(j.Evaluate),
 	}
 }
 
 func jobFromPB(j *pb.Job) Job {
 	return Job{
 		ID: j.GetId(), Folder: j.GetFolder(), Profile: profileRequestFromPB(j.GetProfile()), Selection: selectionFromPB(j.GetSelection()),
-		Name: j.GetName(), Force: j.GetForce(), DryRun: j.GetDryRun(),
+		Name: j.GetName(), Force: j.GetForce(), DryRun: j.GetDryRun(), Evaluate: evaluateFromPB(j.GetEvaluate()),
 	}
 }
 

@@ -27,6 +27,8 @@ const modelLayers = 8
 
 // A bench is a host with one model, folders, and a request to it.
 type bench struct {
+	plugin.Host // nil: nothing is scored here
+
 	t       *testing.T
 	model   plugin.Model
 	store   string // where registered files go

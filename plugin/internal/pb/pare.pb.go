@@ -513,6 +513,7 @@ type Job struct {
 	Name          string                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
 	Force         bool                   `protobuf:"varint,6,opt,name=force,proto3" json:"force,omitempty"`
 	DryRun        bool                   `protobuf:"varint,7,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	Evaluate      *Evaluate              `protobuf:"bytes,8,opt,name=evaluate,proto3" json:"evaluate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -596,7 +597,351 @@ func (x *Job) GetDryRun() bool {
 	return false
 }
 
-// The broker's number under which the caller serves Host.
+func (x *Job) GetEvaluate() *Evaluate {
+	if x != nil {
+		return x.Evaluate
+	}
+	return nil
+}
+
+type Evaluate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Level         string                 `protobuf:"bytes,1,opt,name=level,proto3" json:"level,omitempty"`
+	Corpus        *Corpus                `protobuf:"bytes,2,opt,name=corpus,proto3" json:"corpus,omitempty"`
+	Tasks         []*Corpus              `protobuf:"bytes,3,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	Thresholds    *Thresholds            `protobuf:"bytes,4,opt,name=thresholds,proto3" json:"thresholds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Evaluate) Reset() {
+	*x = Evaluate{}
+	mi := &file_pare_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Evaluate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Evaluate) ProtoMessage() {}
+
+func (x *Evaluate) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Evaluate.ProtoReflect.Descriptor instead.
+func (*Evaluate) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Evaluate) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *Evaluate) GetCorpus() *Corpus {
+	if x != nil {
+		return x.Corpus
+	}
+	return nil
+}
+
+func (x *Evaluate) GetTasks() []*Corpus {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
+}
+
+func (x *Evaluate) GetThresholds() *Thresholds {
+	if x != nil {
+		return x.Thresholds
+	}
+	return nil
+}
+
+type Thresholds struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	KeepKl        float64                `protobuf:"fixed64,1,opt,name=keep_kl,json=keepKl,proto3" json:"keep_kl,omitempty"`
+	KeepLoss      float64                `protobuf:"fixed64,2,opt,name=keep_loss,json=keepLoss,proto3" json:"keep_loss,omitempty"`
+	RepairKl      float64                `protobuf:"fixed64,3,opt,name=repair_kl,json=repairKl,proto3" json:"repair_kl,omitempty"`
+	RepairLoss    float64                `protobuf:"fixed64,4,opt,name=repair_loss,json=repairLoss,proto3" json:"repair_loss,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Thresholds) Reset() {
+	*x = Thresholds{}
+	mi := &file_pare_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Thresholds) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Thresholds) ProtoMessage() {}
+
+func (x *Thresholds) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Thresholds.ProtoReflect.Descriptor instead.
+func (*Thresholds) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Thresholds) GetKeepKl() float64 {
+	if x != nil {
+		return x.KeepKl
+	}
+	return 0
+}
+
+func (x *Thresholds) GetKeepLoss() float64 {
+	if x != nil {
+		return x.KeepLoss
+	}
+	return 0
+}
+
+func (x *Thresholds) GetRepairKl() float64 {
+	if x != nil {
+		return x.RepairKl
+	}
+	return 0
+}
+
+func (x *Thresholds) GetRepairLoss() float64 {
+	if x != nil {
+		return x.RepairLoss
+	}
+	return 0
+}
+
+type EvaluateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Folder        string                 `protobuf:"bytes,2,opt,name=folder,proto3" json:"folder,omitempty"`
+	Model         string                 `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
+	Other         string                 `protobuf:"bytes,4,opt,name=other,proto3" json:"other,omitempty"`
+	Bypass        []int64                `protobuf:"varint,5,rep,packed,name=bypass,proto3" json:"bypass,omitempty"`
+	Evaluate      *Evaluate              `protobuf:"bytes,6,opt,name=evaluate,proto3" json:"evaluate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EvaluateRequest) Reset() {
+	*x = EvaluateRequest{}
+	mi := &file_pare_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EvaluateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EvaluateRequest) ProtoMessage() {}
+
+func (x *EvaluateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EvaluateRequest.ProtoReflect.Descriptor instead.
+func (*EvaluateRequest) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *EvaluateRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *EvaluateRequest) GetFolder() string {
+	if x != nil {
+		return x.Folder
+	}
+	return ""
+}
+
+func (x *EvaluateRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *EvaluateRequest) GetOther() string {
+	if x != nil {
+		return x.Other
+	}
+	return ""
+}
+
+func (x *EvaluateRequest) GetBypass() []int64 {
+	if x != nil {
+		return x.Bypass
+	}
+	return nil
+}
+
+func (x *EvaluateRequest) GetEvaluate() *Evaluate {
+	if x != nil {
+		return x.Evaluate
+	}
+	return nil
+}
+
+type SweepRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Folder        string                 `protobuf:"bytes,2,opt,name=folder,proto3" json:"folder,omitempty"`
+	Profile       *ProfileRequest        `protobuf:"bytes,3,opt,name=profile,proto3" json:"profile,omitempty"`
+	Rates         []float64              `protobuf:"fixed64,4,rep,packed,name=rates,proto3" json:"rates,omitempty"`
+	Criteria      []string               `protobuf:"bytes,5,rep,name=criteria,proto3" json:"criteria,omitempty"`
+	Seeds         int64                  `protobuf:"varint,6,opt,name=seeds,proto3" json:"seeds,omitempty"`
+	Protect       []int64                `protobuf:"varint,7,rep,packed,name=protect,proto3" json:"protect,omitempty"`
+	Tolerance     float64                `protobuf:"fixed64,8,opt,name=tolerance,proto3" json:"tolerance,omitempty"`
+	EachLayer     bool                   `protobuf:"varint,9,opt,name=each_layer,json=eachLayer,proto3" json:"each_layer,omitempty"`
+	Evaluate      *Evaluate              `protobuf:"bytes,10,opt,name=evaluate,proto3" json:"evaluate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SweepRequest) Reset() {
+	*x = SweepRequest{}
+	mi := &file_pare_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SweepRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SweepRequest) ProtoMessage() {}
+
+func (x *SweepRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SweepRequest.ProtoReflect.Descriptor instead.
+func (*SweepRequest) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SweepRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SweepRequest) GetFolder() string {
+	if x != nil {
+		return x.Folder
+	}
+	return ""
+}
+
+func (x *SweepRequest) GetProfile() *ProfileRequest {
+	if x != nil {
+		return x.Profile
+	}
+	return nil
+}
+
+func (x *SweepRequest) GetRates() []float64 {
+	if x != nil {
+		return x.Rates
+	}
+	return nil
+}
+
+func (x *SweepRequest) GetCriteria() []string {
+	if x != nil {
+		return x.Criteria
+	}
+	return nil
+}
+
+func (x *SweepRequest) GetSeeds() int64 {
+	if x != nil {
+		return x.Seeds
+	}
+	return 0
+}
+
+func (x *SweepRequest) GetProtect() []int64 {
+	if x != nil {
+		return x.Protect
+	}
+	return nil
+}
+
+func (x *SweepRequest) GetTolerance() float64 {
+	if x != nil {
+		return x.Tolerance
+	}
+	return 0
+}
+
+func (x *SweepRequest) GetEachLayer() bool {
+	if x != nil {
+		return x.EachLayer
+	}
+	return false
+}
+
+func (x *SweepRequest) GetEvaluate() *Evaluate {
+	if x != nil {
+		return x.Evaluate
+	}
+	return nil
+}
+
+// In each of the calls, host is the broker's number under which the caller
+// serves Host.
 type ProfileCall struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Host          uint32                 `protobuf:"varint,1,opt,name=host,proto3" json:"host,omitempty"`
@@ -607,7 +952,7 @@ type ProfileCall struct {
 
 func (x *ProfileCall) Reset() {
 	*x = ProfileCall{}
-	mi := &file_pare_proto_msgTypes[9]
+	mi := &file_pare_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -619,7 +964,7 @@ func (x *ProfileCall) String() string {
 func (*ProfileCall) ProtoMessage() {}
 
 func (x *ProfileCall) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[9]
+	mi := &file_pare_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -632,7 +977,7 @@ func (x *ProfileCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfileCall.ProtoReflect.Descriptor instead.
 func (*ProfileCall) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{9}
+	return file_pare_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ProfileCall) GetHost() uint32 {
@@ -659,7 +1004,7 @@ type PruneCall struct {
 
 func (x *PruneCall) Reset() {
 	*x = PruneCall{}
-	mi := &file_pare_proto_msgTypes[10]
+	mi := &file_pare_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -671,7 +1016,7 @@ func (x *PruneCall) String() string {
 func (*PruneCall) ProtoMessage() {}
 
 func (x *PruneCall) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[10]
+	mi := &file_pare_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -684,7 +1029,7 @@ func (x *PruneCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruneCall.ProtoReflect.Descriptor instead.
 func (*PruneCall) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{10}
+	return file_pare_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PruneCall) GetHost() uint32 {
@@ -701,6 +1046,110 @@ func (x *PruneCall) GetJob() *Job {
 	return nil
 }
 
+type EvaluateCall struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Host          uint32                 `protobuf:"varint,1,opt,name=host,proto3" json:"host,omitempty"`
+	Request       *EvaluateRequest       `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EvaluateCall) Reset() {
+	*x = EvaluateCall{}
+	mi := &file_pare_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EvaluateCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EvaluateCall) ProtoMessage() {}
+
+func (x *EvaluateCall) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EvaluateCall.ProtoReflect.Descriptor instead.
+func (*EvaluateCall) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *EvaluateCall) GetHost() uint32 {
+	if x != nil {
+		return x.Host
+	}
+	return 0
+}
+
+func (x *EvaluateCall) GetRequest() *EvaluateRequest {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+type SweepCall struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Host          uint32                 `protobuf:"varint,1,opt,name=host,proto3" json:"host,omitempty"`
+	Request       *SweepRequest          `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SweepCall) Reset() {
+	*x = SweepCall{}
+	mi := &file_pare_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SweepCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SweepCall) ProtoMessage() {}
+
+func (x *SweepCall) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SweepCall.ProtoReflect.Descriptor instead.
+func (*SweepCall) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SweepCall) GetHost() uint32 {
+	if x != nil {
+		return x.Host
+	}
+	return 0
+}
+
+func (x *SweepCall) GetRequest() *SweepRequest {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
 type Event struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stage         string                 `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
@@ -713,7 +1162,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_pare_proto_msgTypes[11]
+	mi := &file_pare_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -725,7 +1174,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[11]
+	mi := &file_pare_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -738,7 +1187,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{11}
+	return file_pare_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Event) GetStage() string {
@@ -769,31 +1218,32 @@ func (x *Event) GetTotal() int64 {
 	return 0
 }
 
-// Profiles, plans and reports are kept as JSON files whose form is part of the
-// contract (the json tags of the Go types), and travel in that form.
-type ProfileReply struct {
+// What a call is doing, and in the last message its result. Profiles, plans,
+// reports, evaluations and sweeps are kept as JSON files whose form is part of
+// the contract (the json tags of the Go types), and travel in that form.
+type Progress struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Event         *Event                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
-	ProfileJson   []byte                 `protobuf:"bytes,2,opt,name=profile_json,json=profileJson,proto3" json:"profile_json,omitempty"`
+	ResultJson    []byte                 `protobuf:"bytes,2,opt,name=result_json,json=resultJson,proto3" json:"result_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *ProfileReply) Reset() {
-	*x = ProfileReply{}
-	mi := &file_pare_proto_msgTypes[12]
+func (x *Progress) Reset() {
+	*x = Progress{}
+	mi := &file_pare_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *ProfileReply) String() string {
+func (x *Progress) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*ProfileReply) ProtoMessage() {}
+func (*Progress) ProtoMessage() {}
 
-func (x *ProfileReply) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[12]
+func (x *Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -804,21 +1254,21 @@ func (x *ProfileReply) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use ProfileReply.ProtoReflect.Descriptor instead.
-func (*ProfileReply) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{12}
+// Deprecated: Use Progress.ProtoReflect.Descriptor instead.
+func (*Progress) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{18}
 }
 
-func (x *ProfileReply) GetEvent() *Event {
+func (x *Progress) GetEvent() *Event {
 	if x != nil {
 		return x.Event
 	}
 	return nil
 }
 
-func (x *ProfileReply) GetProfileJson() []byte {
+func (x *Progress) GetResultJson() []byte {
 	if x != nil {
-		return x.ProfileJson
+		return x.ResultJson
 	}
 	return nil
 }
@@ -832,7 +1282,7 @@ type PlanReply struct {
 
 func (x *PlanReply) Reset() {
 	*x = PlanReply{}
-	mi := &file_pare_proto_msgTypes[13]
+	mi := &file_pare_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +1294,7 @@ func (x *PlanReply) String() string {
 func (*PlanReply) ProtoMessage() {}
 
 func (x *PlanReply) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[13]
+	mi := &file_pare_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -857,64 +1307,12 @@ func (x *PlanReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanReply.ProtoReflect.Descriptor instead.
 func (*PlanReply) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{13}
+	return file_pare_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PlanReply) GetPlanJson() []byte {
 	if x != nil {
 		return x.PlanJson
-	}
-	return nil
-}
-
-type PruneReply struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Event         *Event                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
-	ReportJson    []byte                 `protobuf:"bytes,2,opt,name=report_json,json=reportJson,proto3" json:"report_json,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PruneReply) Reset() {
-	*x = PruneReply{}
-	mi := &file_pare_proto_msgTypes[14]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PruneReply) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PruneReply) ProtoMessage() {}
-
-func (x *PruneReply) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[14]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PruneReply.ProtoReflect.Descriptor instead.
-func (*PruneReply) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{14}
-}
-
-func (x *PruneReply) GetEvent() *Event {
-	if x != nil {
-		return x.Event
-	}
-	return nil
-}
-
-func (x *PruneReply) GetReportJson() []byte {
-	if x != nil {
-		return x.ReportJson
 	}
 	return nil
 }
@@ -929,7 +1327,7 @@ type TraceRequest struct {
 
 func (x *TraceRequest) Reset() {
 	*x = TraceRequest{}
-	mi := &file_pare_proto_msgTypes[15]
+	mi := &file_pare_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -941,7 +1339,7 @@ func (x *TraceRequest) String() string {
 func (*TraceRequest) ProtoMessage() {}
 
 func (x *TraceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[15]
+	mi := &file_pare_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -954,7 +1352,7 @@ func (x *TraceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceRequest.ProtoReflect.Descriptor instead.
 func (*TraceRequest) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{15}
+	return file_pare_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *TraceRequest) GetModel() string {
@@ -981,7 +1379,7 @@ type Text struct {
 
 func (x *Text) Reset() {
 	*x = Text{}
-	mi := &file_pare_proto_msgTypes[16]
+	mi := &file_pare_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -993,7 +1391,7 @@ func (x *Text) String() string {
 func (*Text) ProtoMessage() {}
 
 func (x *Text) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[16]
+	mi := &file_pare_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1006,7 +1404,7 @@ func (x *Text) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Text.ProtoReflect.Descriptor instead.
 func (*Text) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{16}
+	return file_pare_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Text) GetDigest() string {
@@ -1037,7 +1435,7 @@ type Sums struct {
 
 func (x *Sums) Reset() {
 	*x = Sums{}
-	mi := &file_pare_proto_msgTypes[17]
+	mi := &file_pare_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1049,7 +1447,7 @@ func (x *Sums) String() string {
 func (*Sums) ProtoMessage() {}
 
 func (x *Sums) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[17]
+	mi := &file_pare_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1062,7 +1460,7 @@ func (x *Sums) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sums.ProtoReflect.Descriptor instead.
 func (*Sums) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{17}
+	return file_pare_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Sums) GetTokens() int64 {
@@ -1118,7 +1516,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_pare_proto_msgTypes[18]
+	mi := &file_pare_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1130,7 +1528,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[18]
+	mi := &file_pare_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1143,7 +1541,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{18}
+	return file_pare_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Fault) GetReason() string {
@@ -1185,7 +1583,7 @@ type TraceDelta struct {
 
 func (x *TraceDelta) Reset() {
 	*x = TraceDelta{}
-	mi := &file_pare_proto_msgTypes[19]
+	mi := &file_pare_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1197,7 +1595,7 @@ func (x *TraceDelta) String() string {
 func (*TraceDelta) ProtoMessage() {}
 
 func (x *TraceDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[19]
+	mi := &file_pare_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1210,7 +1608,7 @@ func (x *TraceDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceDelta.ProtoReflect.Descriptor instead.
 func (*TraceDelta) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{19}
+	return file_pare_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TraceDelta) GetModel() string {
@@ -1283,6 +1681,722 @@ func (x *TraceDelta) GetLeftOut() int64 {
 	return 0
 }
 
+type TokenizeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Model         string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	Texts         []string               `protobuf:"bytes,2,rep,name=texts,proto3" json:"texts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenizeRequest) Reset() {
+	*x = TokenizeRequest{}
+	mi := &file_pare_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenizeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenizeRequest) ProtoMessage() {}
+
+func (x *TokenizeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenizeRequest.ProtoReflect.Descriptor instead.
+func (*TokenizeRequest) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *TokenizeRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *TokenizeRequest) GetTexts() []string {
+	if x != nil {
+		return x.Texts
+	}
+	return nil
+}
+
+type TokenizeReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Texts         []*Tokens              `protobuf:"bytes,1,rep,name=texts,proto3" json:"texts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenizeReply) Reset() {
+	*x = TokenizeReply{}
+	mi := &file_pare_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenizeReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenizeReply) ProtoMessage() {}
+
+func (x *TokenizeReply) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenizeReply.ProtoReflect.Descriptor instead.
+func (*TokenizeReply) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *TokenizeReply) GetTexts() []*Tokens {
+	if x != nil {
+		return x.Texts
+	}
+	return nil
+}
+
+type Tokens struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tokens        []int32                `protobuf:"varint,1,rep,packed,name=tokens,proto3" json:"tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tokens) Reset() {
+	*x = Tokens{}
+	mi := &file_pare_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tokens) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tokens) ProtoMessage() {}
+
+func (x *Tokens) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tokens.ProtoReflect.Descriptor instead.
+func (*Tokens) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Tokens) GetTokens() []int32 {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+type Variant struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Model         string                 `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	Bypass        []int64                `protobuf:"varint,3,rep,packed,name=bypass,proto3" json:"bypass,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Variant) Reset() {
+	*x = Variant{}
+	mi := &file_pare_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Variant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Variant) ProtoMessage() {}
+
+func (x *Variant) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Variant.ProtoReflect.Descriptor instead.
+func (*Variant) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Variant) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Variant) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *Variant) GetBypass() []int64 {
+	if x != nil {
+		return x.Bypass
+	}
+	return nil
+}
+
+type Sequence struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tokens        []int32                `protobuf:"varint,1,rep,packed,name=tokens,proto3" json:"tokens,omitempty"`
+	From          int64                  `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Sequence) Reset() {
+	*x = Sequence{}
+	mi := &file_pare_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sequence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sequence) ProtoMessage() {}
+
+func (x *Sequence) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sequence.ProtoReflect.Descriptor instead.
+func (*Sequence) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Sequence) GetTokens() []int32 {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+func (x *Sequence) GetFrom() int64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+type ScoreRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Model         string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	Variants      []*Variant             `protobuf:"bytes,2,rep,name=variants,proto3" json:"variants,omitempty"`
+	Sequences     []*Sequence            `protobuf:"bytes,3,rep,name=sequences,proto3" json:"sequences,omitempty"`
+	Compare       bool                   `protobuf:"varint,4,opt,name=compare,proto3" json:"compare,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScoreRequest) Reset() {
+	*x = ScoreRequest{}
+	mi := &file_pare_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScoreRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScoreRequest) ProtoMessage() {}
+
+func (x *ScoreRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScoreRequest.ProtoReflect.Descriptor instead.
+func (*ScoreRequest) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ScoreRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *ScoreRequest) GetVariants() []*Variant {
+	if x != nil {
+		return x.Variants
+	}
+	return nil
+}
+
+func (x *ScoreRequest) GetSequences() []*Sequence {
+	if x != nil {
+		return x.Sequences
+	}
+	return nil
+}
+
+func (x *ScoreRequest) GetCompare() bool {
+	if x != nil {
+		return x.Compare
+	}
+	return false
+}
+
+type ScoreReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sequence      int64                  `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Variant       int64                  `protobuf:"varint,2,opt,name=variant,proto3" json:"variant,omitempty"`
+	LogProb       []float32              `protobuf:"fixed32,3,rep,packed,name=log_prob,json=logProb,proto3" json:"log_prob,omitempty"`
+	Kl            []float32              `protobuf:"fixed32,4,rep,packed,name=kl,proto3" json:"kl,omitempty"`
+	Agree         []bool                 `protobuf:"varint,5,rep,packed,name=agree,proto3" json:"agree,omitempty"`
+	Computed      int64                  `protobuf:"varint,6,opt,name=computed,proto3" json:"computed,omitempty"`
+	Seconds       float64                `protobuf:"fixed64,7,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScoreReply) Reset() {
+	*x = ScoreReply{}
+	mi := &file_pare_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScoreReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScoreReply) ProtoMessage() {}
+
+func (x *ScoreReply) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScoreReply.ProtoReflect.Descriptor instead.
+func (*ScoreReply) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ScoreReply) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *ScoreReply) GetVariant() int64 {
+	if x != nil {
+		return x.Variant
+	}
+	return 0
+}
+
+func (x *ScoreReply) GetLogProb() []float32 {
+	if x != nil {
+		return x.LogProb
+	}
+	return nil
+}
+
+func (x *ScoreReply) GetKl() []float32 {
+	if x != nil {
+		return x.Kl
+	}
+	return nil
+}
+
+func (x *ScoreReply) GetAgree() []bool {
+	if x != nil {
+		return x.Agree
+	}
+	return nil
+}
+
+func (x *ScoreReply) GetComputed() int64 {
+	if x != nil {
+		return x.Computed
+	}
+	return 0
+}
+
+func (x *ScoreReply) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+type GenerateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Model         string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	Variants      []*Variant             `protobuf:"bytes,2,rep,name=variants,proto3" json:"variants,omitempty"`
+	Prompts       []string               `protobuf:"bytes,3,rep,name=prompts,proto3" json:"prompts,omitempty"`
+	MaxTokens     int64                  `protobuf:"varint,4,opt,name=max_tokens,json=maxTokens,proto3" json:"max_tokens,omitempty"`
+	Temperature   float64                `protobuf:"fixed64,5,opt,name=temperature,proto3" json:"temperature,omitempty"`
+	Seed          uint32                 `protobuf:"varint,6,opt,name=seed,proto3" json:"seed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GenerateRequest) Reset() {
+	*x = GenerateRequest{}
+	mi := &file_pare_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GenerateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GenerateRequest) ProtoMessage() {}
+
+func (x *GenerateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GenerateRequest.ProtoReflect.Descriptor instead.
+func (*GenerateRequest) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *GenerateRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *GenerateRequest) GetVariants() []*Variant {
+	if x != nil {
+		return x.Variants
+	}
+	return nil
+}
+
+func (x *GenerateRequest) GetPrompts() []string {
+	if x != nil {
+		return x.Prompts
+	}
+	return nil
+}
+
+func (x *GenerateRequest) GetMaxTokens() int64 {
+	if x != nil {
+		return x.MaxTokens
+	}
+	return 0
+}
+
+func (x *GenerateRequest) GetTemperature() float64 {
+	if x != nil {
+		return x.Temperature
+	}
+	return 0
+}
+
+func (x *GenerateRequest) GetSeed() uint32 {
+	if x != nil {
+		return x.Seed
+	}
+	return 0
+}
+
+type Answer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prompt        int64                  `protobuf:"varint,1,opt,name=prompt,proto3" json:"prompt,omitempty"`
+	Variant       int64                  `protobuf:"varint,2,opt,name=variant,proto3" json:"variant,omitempty"`
+	Text          string                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	Tokens        int64                  `protobuf:"varint,4,opt,name=tokens,proto3" json:"tokens,omitempty"`
+	Ended         bool                   `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`
+	PromptTokens  int64                  `protobuf:"varint,6,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`
+	PromptSeconds float64                `protobuf:"fixed64,7,opt,name=prompt_seconds,json=promptSeconds,proto3" json:"prompt_seconds,omitempty"`
+	Seconds       float64                `protobuf:"fixed64,8,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Answer) Reset() {
+	*x = Answer{}
+	mi := &file_pare_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Answer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Answer) ProtoMessage() {}
+
+func (x *Answer) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Answer.ProtoReflect.Descriptor instead.
+func (*Answer) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Answer) GetPrompt() int64 {
+	if x != nil {
+		return x.Prompt
+	}
+	return 0
+}
+
+func (x *Answer) GetVariant() int64 {
+	if x != nil {
+		return x.Variant
+	}
+	return 0
+}
+
+func (x *Answer) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Answer) GetTokens() int64 {
+	if x != nil {
+		return x.Tokens
+	}
+	return 0
+}
+
+func (x *Answer) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
+func (x *Answer) GetPromptTokens() int64 {
+	if x != nil {
+		return x.PromptTokens
+	}
+	return 0
+}
+
+func (x *Answer) GetPromptSeconds() float64 {
+	if x != nil {
+		return x.PromptSeconds
+	}
+	return 0
+}
+
+func (x *Answer) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+type FootprintRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Model         string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	Variant       *Variant               `protobuf:"bytes,2,opt,name=variant,proto3" json:"variant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FootprintRequest) Reset() {
+	*x = FootprintRequest{}
+	mi := &file_pare_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FootprintRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FootprintRequest) ProtoMessage() {}
+
+func (x *FootprintRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FootprintRequest.ProtoReflect.Descriptor instead.
+func (*FootprintRequest) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *FootprintRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *FootprintRequest) GetVariant() *Variant {
+	if x != nil {
+		return x.Variant
+	}
+	return nil
+}
+
+type FootprintReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Resident      int64                  `protobuf:"varint,1,opt,name=resident,proto3" json:"resident,omitempty"`
+	Device        int64                  `protobuf:"varint,2,opt,name=device,proto3" json:"device,omitempty"`
+	KvPerToken    int64                  `protobuf:"varint,3,opt,name=kv_per_token,json=kvPerToken,proto3" json:"kv_per_token,omitempty"`
+	ContextTokens int64                  `protobuf:"varint,4,opt,name=context_tokens,json=contextTokens,proto3" json:"context_tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FootprintReply) Reset() {
+	*x = FootprintReply{}
+	mi := &file_pare_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FootprintReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FootprintReply) ProtoMessage() {}
+
+func (x *FootprintReply) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FootprintReply.ProtoReflect.Descriptor instead.
+func (*FootprintReply) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *FootprintReply) GetResident() int64 {
+	if x != nil {
+		return x.Resident
+	}
+	return 0
+}
+
+func (x *FootprintReply) GetDevice() int64 {
+	if x != nil {
+		return x.Device
+	}
+	return 0
+}
+
+func (x *FootprintReply) GetKvPerToken() int64 {
+	if x != nil {
+		return x.KvPerToken
+	}
+	return 0
+}
+
+func (x *FootprintReply) GetContextTokens() int64 {
+	if x != nil {
+		return x.ContextTokens
+	}
+	return 0
+}
+
 type RegisterRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Parent        string                 `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
@@ -1296,7 +2410,7 @@ type RegisterRequest struct {
 
 func (x *RegisterRequest) Reset() {
 	*x = RegisterRequest{}
-	mi := &file_pare_proto_msgTypes[20]
+	mi := &file_pare_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +2422,7 @@ func (x *RegisterRequest) String() string {
 func (*RegisterRequest) ProtoMessage() {}
 
 func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[20]
+	mi := &file_pare_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +2435,7 @@ func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterRequest.ProtoReflect.Descriptor instead.
 func (*RegisterRequest) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{20}
+	return file_pare_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RegisterRequest) GetParent() string {
@@ -1397,7 +2511,7 @@ const file_pare_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n" +
 	"\x06folder\x18\x03 \x01(\tR\x06folder\x127\n" +
-	"\tselection\x18\x04 \x01(\v2\x19.pare.plugin.v1.SelectionR\tselection\"\xe3\x01\n" +
+	"\tselection\x18\x04 \x01(\v2\x19.pare.plugin.v1.SelectionR\tselection\"\x99\x02\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06folder\x18\x02 \x01(\tR\x06folder\x128\n" +
@@ -1405,28 +2519,65 @@ const file_pare_proto_rawDesc = "" +
 	"\tselection\x18\x04 \x01(\v2\x19.pare.plugin.v1.SelectionR\tselection\x12\x12\n" +
 	"\x04name\x18\x05 \x01(\tR\x04name\x12\x14\n" +
 	"\x05force\x18\x06 \x01(\bR\x05force\x12\x17\n" +
-	"\adry_run\x18\a \x01(\bR\x06dryRun\"[\n" +
+	"\adry_run\x18\a \x01(\bR\x06dryRun\x124\n" +
+	"\bevaluate\x18\b \x01(\v2\x18.pare.plugin.v1.EvaluateR\bevaluate\"\xba\x01\n" +
+	"\bEvaluate\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\tR\x05level\x12.\n" +
+	"\x06corpus\x18\x02 \x01(\v2\x16.pare.plugin.v1.CorpusR\x06corpus\x12,\n" +
+	"\x05tasks\x18\x03 \x03(\v2\x16.pare.plugin.v1.CorpusR\x05tasks\x12:\n" +
+	"\n" +
+	"thresholds\x18\x04 \x01(\v2\x1a.pare.plugin.v1.ThresholdsR\n" +
+	"thresholds\"\x80\x01\n" +
+	"\n" +
+	"Thresholds\x12\x17\n" +
+	"\akeep_kl\x18\x01 \x01(\x01R\x06keepKl\x12\x1b\n" +
+	"\tkeep_loss\x18\x02 \x01(\x01R\bkeepLoss\x12\x1b\n" +
+	"\trepair_kl\x18\x03 \x01(\x01R\brepairKl\x12\x1f\n" +
+	"\vrepair_loss\x18\x04 \x01(\x01R\n" +
+	"repairLoss\"\xb3\x01\n" +
+	"\x0fEvaluateRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06folder\x18\x02 \x01(\tR\x06folder\x12\x14\n" +
+	"\x05model\x18\x03 \x01(\tR\x05model\x12\x14\n" +
+	"\x05other\x18\x04 \x01(\tR\x05other\x12\x16\n" +
+	"\x06bypass\x18\x05 \x03(\x03R\x06bypass\x124\n" +
+	"\bevaluate\x18\x06 \x01(\v2\x18.pare.plugin.v1.EvaluateR\bevaluate\"\xc5\x02\n" +
+	"\fSweepRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06folder\x18\x02 \x01(\tR\x06folder\x128\n" +
+	"\aprofile\x18\x03 \x01(\v2\x1e.pare.plugin.v1.ProfileRequestR\aprofile\x12\x14\n" +
+	"\x05rates\x18\x04 \x03(\x01R\x05rates\x12\x1a\n" +
+	"\bcriteria\x18\x05 \x03(\tR\bcriteria\x12\x14\n" +
+	"\x05seeds\x18\x06 \x01(\x03R\x05seeds\x12\x18\n" +
+	"\aprotect\x18\a \x03(\x03R\aprotect\x12\x1c\n" +
+	"\ttolerance\x18\b \x01(\x01R\ttolerance\x12\x1d\n" +
+	"\n" +
+	"each_layer\x18\t \x01(\bR\teachLayer\x124\n" +
+	"\bevaluate\x18\n" +
+	" \x01(\v2\x18.pare.plugin.v1.EvaluateR\bevaluate\"[\n" +
 	"\vProfileCall\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\rR\x04host\x128\n" +
 	"\arequest\x18\x02 \x01(\v2\x1e.pare.plugin.v1.ProfileRequestR\arequest\"F\n" +
 	"\tPruneCall\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\rR\x04host\x12%\n" +
-	"\x03job\x18\x02 \x01(\v2\x13.pare.plugin.v1.JobR\x03job\"i\n" +
+	"\x03job\x18\x02 \x01(\v2\x13.pare.plugin.v1.JobR\x03job\"]\n" +
+	"\fEvaluateCall\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\rR\x04host\x129\n" +
+	"\arequest\x18\x02 \x01(\v2\x1f.pare.plugin.v1.EvaluateRequestR\arequest\"W\n" +
+	"\tSweepCall\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\rR\x04host\x126\n" +
+	"\arequest\x18\x02 \x01(\v2\x1c.pare.plugin.v1.SweepRequestR\arequest\"i\n" +
 	"\x05Event\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x12\x1c\n" +
 	"\tcompleted\x18\x03 \x01(\x03R\tcompleted\x12\x14\n" +
-	"\x05total\x18\x04 \x01(\x03R\x05total\"^\n" +
-	"\fProfileReply\x12+\n" +
-	"\x05event\x18\x01 \x01(\v2\x15.pare.plugin.v1.EventR\x05event\x12!\n" +
-	"\fprofile_json\x18\x02 \x01(\fR\vprofileJson\"(\n" +
-	"\tPlanReply\x12\x1b\n" +
-	"\tplan_json\x18\x01 \x01(\fR\bplanJson\"Z\n" +
-	"\n" +
-	"PruneReply\x12+\n" +
+	"\x05total\x18\x04 \x01(\x03R\x05total\"X\n" +
+	"\bProgress\x12+\n" +
 	"\x05event\x18\x01 \x01(\v2\x15.pare.plugin.v1.EventR\x05event\x12\x1f\n" +
-	"\vreport_json\x18\x02 \x01(\fR\n" +
-	"reportJson\"P\n" +
+	"\vresult_json\x18\x02 \x01(\fR\n" +
+	"resultJson\"(\n" +
+	"\tPlanReply\x12\x1b\n" +
+	"\tplan_json\x18\x01 \x01(\fR\bplanJson\"P\n" +
 	"\fTraceRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12*\n" +
 	"\x05texts\x18\x02 \x03(\v2\x14.pare.plugin.v1.TextR\x05texts\"2\n" +
@@ -1457,21 +2608,81 @@ const file_pare_proto_rawDesc = "" +
 	"\x06faults\x18\b \x03(\v2\x15.pare.plugin.v1.FaultR\x06faults\x12\x14\n" +
 	"\x05texts\x18\t \x03(\tR\x05texts\x12\x19\n" +
 	"\bleft_out\x18\n" +
-	" \x01(\x03R\aleftOut\"\x7f\n" +
+	" \x01(\x03R\aleftOut\"=\n" +
+	"\x0fTokenizeRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12\x14\n" +
+	"\x05texts\x18\x02 \x03(\tR\x05texts\"=\n" +
+	"\rTokenizeReply\x12,\n" +
+	"\x05texts\x18\x01 \x03(\v2\x16.pare.plugin.v1.TokensR\x05texts\" \n" +
+	"\x06Tokens\x12\x16\n" +
+	"\x06tokens\x18\x01 \x03(\x05R\x06tokens\"K\n" +
+	"\aVariant\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\x12\x16\n" +
+	"\x06bypass\x18\x03 \x03(\x03R\x06bypass\"6\n" +
+	"\bSequence\x12\x16\n" +
+	"\x06tokens\x18\x01 \x03(\x05R\x06tokens\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\x03R\x04from\"\xab\x01\n" +
+	"\fScoreRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x123\n" +
+	"\bvariants\x18\x02 \x03(\v2\x17.pare.plugin.v1.VariantR\bvariants\x126\n" +
+	"\tsequences\x18\x03 \x03(\v2\x18.pare.plugin.v1.SequenceR\tsequences\x12\x18\n" +
+	"\acompare\x18\x04 \x01(\bR\acompare\"\xb9\x01\n" +
+	"\n" +
+	"ScoreReply\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\x03R\bsequence\x12\x18\n" +
+	"\avariant\x18\x02 \x01(\x03R\avariant\x12\x19\n" +
+	"\blog_prob\x18\x03 \x03(\x02R\alogProb\x12\x0e\n" +
+	"\x02kl\x18\x04 \x03(\x02R\x02kl\x12\x14\n" +
+	"\x05agree\x18\x05 \x03(\bR\x05agree\x12\x1a\n" +
+	"\bcomputed\x18\x06 \x01(\x03R\bcomputed\x12\x18\n" +
+	"\aseconds\x18\a \x01(\x01R\aseconds\"\xcb\x01\n" +
+	"\x0fGenerateRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x123\n" +
+	"\bvariants\x18\x02 \x03(\v2\x17.pare.plugin.v1.VariantR\bvariants\x12\x18\n" +
+	"\aprompts\x18\x03 \x03(\tR\aprompts\x12\x1d\n" +
+	"\n" +
+	"max_tokens\x18\x04 \x01(\x03R\tmaxTokens\x12 \n" +
+	"\vtemperature\x18\x05 \x01(\x01R\vtemperature\x12\x12\n" +
+	"\x04seed\x18\x06 \x01(\rR\x04seed\"\xe2\x01\n" +
+	"\x06Answer\x12\x16\n" +
+	"\x06prompt\x18\x01 \x01(\x03R\x06prompt\x12\x18\n" +
+	"\avariant\x18\x02 \x01(\x03R\avariant\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x16\n" +
+	"\x06tokens\x18\x04 \x01(\x03R\x06tokens\x12\x14\n" +
+	"\x05ended\x18\x05 \x01(\bR\x05ended\x12#\n" +
+	"\rprompt_tokens\x18\x06 \x01(\x03R\fpromptTokens\x12%\n" +
+	"\x0eprompt_seconds\x18\a \x01(\x01R\rpromptSeconds\x12\x18\n" +
+	"\aseconds\x18\b \x01(\x01R\aseconds\"[\n" +
+	"\x10FootprintRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x121\n" +
+	"\avariant\x18\x02 \x01(\v2\x17.pare.plugin.v1.VariantR\avariant\"\x8d\x01\n" +
+	"\x0eFootprintReply\x12\x1a\n" +
+	"\bresident\x18\x01 \x01(\x03R\bresident\x12\x16\n" +
+	"\x06device\x18\x02 \x01(\x03R\x06device\x12 \n" +
+	"\fkv_per_token\x18\x03 \x01(\x03R\n" +
+	"kvPerToken\x12%\n" +
+	"\x0econtext_tokens\x18\x04 \x01(\x03R\rcontextTokens\"\x7f\n" +
 	"\x0fRegisterRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x03 \x01(\tR\x04path\x12\x16\n" +
 	"\x06digest\x18\x04 \x01(\tR\x06digest\x12\x14\n" +
-	"\x05force\x18\x05 \x01(\bR\x05force2\x92\x02\n" +
+	"\x05force\x18\x05 \x01(\bR\x05force2\x92\x03\n" +
 	"\x06Pruner\x12>\n" +
-	"\bDescribe\x12\x15.pare.plugin.v1.Empty\x1a\x1b.pare.plugin.v1.Description\x12F\n" +
-	"\aProfile\x12\x1b.pare.plugin.v1.ProfileCall\x1a\x1c.pare.plugin.v1.ProfileReply0\x01\x12>\n" +
-	"\x04Plan\x12\x1b.pare.plugin.v1.PlanRequest\x1a\x19.pare.plugin.v1.PlanReply\x12@\n" +
-	"\x05Prune\x12\x19.pare.plugin.v1.PruneCall\x1a\x1a.pare.plugin.v1.PruneReply0\x012\xd7\x01\n" +
+	"\bDescribe\x12\x15.pare.plugin.v1.Empty\x1a\x1b.pare.plugin.v1.Description\x12B\n" +
+	"\aProfile\x12\x1b.pare.plugin.v1.ProfileCall\x1a\x18.pare.plugin.v1.Progress0\x01\x12>\n" +
+	"\x04Plan\x12\x1b.pare.plugin.v1.PlanRequest\x1a\x19.pare.plugin.v1.PlanReply\x12>\n" +
+	"\x05Prune\x12\x19.pare.plugin.v1.PruneCall\x1a\x18.pare.plugin.v1.Progress0\x01\x12D\n" +
+	"\bEvaluate\x12\x1c.pare.plugin.v1.EvaluateCall\x1a\x18.pare.plugin.v1.Progress0\x01\x12>\n" +
+	"\x05Sweep\x12\x19.pare.plugin.v1.SweepCall\x1a\x18.pare.plugin.v1.Progress0\x012\xfe\x03\n" +
 	"\x04Host\x12A\n" +
 	"\x05Model\x12\x1c.pare.plugin.v1.ModelRequest\x1a\x1a.pare.plugin.v1.ModelReply\x12C\n" +
-	"\x05Trace\x12\x1c.pare.plugin.v1.TraceRequest\x1a\x1a.pare.plugin.v1.TraceDelta0\x01\x12G\n" +
+	"\x05Trace\x12\x1c.pare.plugin.v1.TraceRequest\x1a\x1a.pare.plugin.v1.TraceDelta0\x01\x12J\n" +
+	"\bTokenize\x12\x1f.pare.plugin.v1.TokenizeRequest\x1a\x1d.pare.plugin.v1.TokenizeReply\x12C\n" +
+	"\x05Score\x12\x1c.pare.plugin.v1.ScoreRequest\x1a\x1a.pare.plugin.v1.ScoreReply0\x01\x12E\n" +
+	"\bGenerate\x12\x1f.pare.plugin.v1.GenerateRequest\x1a\x16.pare.plugin.v1.Answer0\x01\x12M\n" +
+	"\tFootprint\x12 .pare.plugin.v1.FootprintRequest\x1a\x1e.pare.plugin.v1.FootprintReply\x12G\n" +
 	"\bRegister\x12\x1f.pare.plugin.v1.RegisterRequest\x1a\x1a.pare.plugin.v1.ModelReplyB\x19Z\x17pare/plugin/internal/pbb\x06proto3"
 
 var (
@@ -1486,63 +2697,104 @@ func file_pare_proto_rawDescGZIP() []byte {
 	return file_pare_proto_rawDescData
 }
 
-var file_pare_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_pare_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_pare_proto_goTypes = []any{
-	(*Empty)(nil),           // 0: pare.plugin.v1.Empty
-	(*Description)(nil),     // 1: pare.plugin.v1.Description
-	(*ModelRequest)(nil),    // 2: pare.plugin.v1.ModelRequest
-	(*ModelReply)(nil),      // 3: pare.plugin.v1.ModelReply
-	(*Selection)(nil),       // 4: pare.plugin.v1.Selection
-	(*Corpus)(nil),          // 5: pare.plugin.v1.Corpus
-	(*ProfileRequest)(nil),  // 6: pare.plugin.v1.ProfileRequest
-	(*PlanRequest)(nil),     // 7: pare.plugin.v1.PlanRequest
-	(*Job)(nil),             // 8: pare.plugin.v1.Job
-	(*ProfileCall)(nil),     // 9: pare.plugin.v1.ProfileCall
-	(*PruneCall)(nil),       // 10: pare.plugin.v1.PruneCall
-	(*Event)(nil),           // 11: pare.plugin.v1.Event
-	(*ProfileReply)(nil),    // 12: pare.plugin.v1.ProfileReply
-	(*PlanReply)(nil),       // 13: pare.plugin.v1.PlanReply
-	(*PruneReply)(nil),      // 14: pare.plugin.v1.PruneReply
-	(*TraceRequest)(nil),    // 15: pare.plugin.v1.TraceRequest
-	(*Text)(nil),            // 16: pare.plugin.v1.Text
-	(*Sums)(nil),            // 17: pare.plugin.v1.Sums
-	(*Fault)(nil),           // 18: pare.plugin.v1.Fault
-	(*TraceDelta)(nil),      // 19: pare.plugin.v1.TraceDelta
-	(*RegisterRequest)(nil), // 20: pare.plugin.v1.RegisterRequest
+	(*Empty)(nil),            // 0: pare.plugin.v1.Empty
+	(*Description)(nil),      // 1: pare.plugin.v1.Description
+	(*ModelRequest)(nil),     // 2: pare.plugin.v1.ModelRequest
+	(*ModelReply)(nil),       // 3: pare.plugin.v1.ModelReply
+	(*Selection)(nil),        // 4: pare.plugin.v1.Selection
+	(*Corpus)(nil),           // 5: pare.plugin.v1.Corpus
+	(*ProfileRequest)(nil),   // 6: pare.plugin.v1.ProfileRequest
+	(*PlanRequest)(nil),      // 7: pare.plugin.v1.PlanRequest
+	(*Job)(nil),              // 8: pare.plugin.v1.Job
+	(*Evaluate)(nil),         // 9: pare.plugin.v1.Evaluate
+	(*Thresholds)(nil),       // 10: pare.plugin.v1.Thresholds
+	(*EvaluateRequest)(nil),  // 11: pare.plugin.v1.EvaluateRequest
+	(*SweepRequest)(nil),     // 12: pare.plugin.v1.SweepRequest
+	(*ProfileCall)(nil),      // 13: pare.plugin.v1.ProfileCall
+	(*PruneCall)(nil),        // 14: pare.plugin.v1.PruneCall
+	(*EvaluateCall)(nil),     // 15: pare.plugin.v1.EvaluateCall
+	(*SweepCall)(nil),        // 16: pare.plugin.v1.SweepCall
+	(*Event)(nil),            // 17: pare.plugin.v1.Event
+	(*Progress)(nil),         // 18: pare.plugin.v1.Progress
+	(*PlanReply)(nil),        // 19: pare.plugin.v1.PlanReply
+	(*TraceRequest)(nil),     // 20: pare.plugin.v1.TraceRequest
+	(*Text)(nil),             // 21: pare.plugin.v1.Text
+	(*Sums)(nil),             // 22: pare.plugin.v1.Sums
+	(*Fault)(nil),            // 23: pare.plugin.v1.Fault
+	(*TraceDelta)(nil),       // 24: pare.plugin.v1.TraceDelta
+	(*TokenizeRequest)(nil),  // 25: pare.plugin.v1.TokenizeRequest
+	(*TokenizeReply)(nil),    // 26: pare.plugin.v1.TokenizeReply
+	(*Tokens)(nil),           // 27: pare.plugin.v1.Tokens
+	(*Variant)(nil),          // 28: pare.plugin.v1.Variant
+	(*Sequence)(nil),         // 29: pare.plugin.v1.Sequence
+	(*ScoreRequest)(nil),     // 30: pare.plugin.v1.ScoreRequest
+	(*ScoreReply)(nil),       // 31: pare.plugin.v1.ScoreReply
+	(*GenerateRequest)(nil),  // 32: pare.plugin.v1.GenerateRequest
+	(*Answer)(nil),           // 33: pare.plugin.v1.Answer
+	(*FootprintRequest)(nil), // 34: pare.plugin.v1.FootprintRequest
+	(*FootprintReply)(nil),   // 35: pare.plugin.v1.FootprintReply
+	(*RegisterRequest)(nil),  // 36: pare.plugin.v1.RegisterRequest
 }
 var file_pare_proto_depIdxs = []int32{
 	5,  // 0: pare.plugin.v1.ProfileRequest.corpus:type_name -> pare.plugin.v1.Corpus
 	4,  // 1: pare.plugin.v1.PlanRequest.selection:type_name -> pare.plugin.v1.Selection
 	6,  // 2: pare.plugin.v1.Job.profile:type_name -> pare.plugin.v1.ProfileRequest
 	4,  // 3: pare.plugin.v1.Job.selection:type_name -> pare.plugin.v1.Selection
-	6,  // 4: pare.plugin.v1.ProfileCall.request:type_name -> pare.plugin.v1.ProfileRequest
-	8,  // 5: pare.plugin.v1.PruneCall.job:type_name -> pare.plugin.v1.Job
-	11, // 6: pare.plugin.v1.ProfileReply.event:type_name -> pare.plugin.v1.Event
-	11, // 7: pare.plugin.v1.PruneReply.event:type_name -> pare.plugin.v1.Event
-	16, // 8: pare.plugin.v1.TraceRequest.texts:type_name -> pare.plugin.v1.Text
-	17, // 9: pare.plugin.v1.TraceDelta.all:type_name -> pare.plugin.v1.Sums
-	17, // 10: pare.plugin.v1.TraceDelta.last:type_name -> pare.plugin.v1.Sums
-	17, // 11: pare.plugin.v1.TraceDelta.first:type_name -> pare.plugin.v1.Sums
-	18, // 12: pare.plugin.v1.TraceDelta.faults:type_name -> pare.plugin.v1.Fault
-	0,  // 13: pare.plugin.v1.Pruner.Describe:input_type -> pare.plugin.v1.Empty
-	9,  // 14: pare.plugin.v1.Pruner.Profile:input_type -> pare.plugin.v1.ProfileCall
-	7,  // 15: pare.plugin.v1.Pruner.Plan:input_type -> pare.plugin.v1.PlanRequest
-	10, // 16: pare.plugin.v1.Pruner.Prune:input_type -> pare.plugin.v1.PruneCall
-	2,  // 17: pare.plugin.v1.Host.Model:input_type -> pare.plugin.v1.ModelRequest
-	15, // 18: pare.plugin.v1.Host.Trace:input_type -> pare.plugin.v1.TraceRequest
-	20, // 19: pare.plugin.v1.Host.Register:input_type -> pare.plugin.v1.RegisterRequest
-	1,  // 20: pare.plugin.v1.Pruner.Describe:output_type -> pare.plugin.v1.Description
-	12, // 21: pare.plugin.v1.Pruner.Profile:output_type -> pare.plugin.v1.ProfileReply
-	13, // 22: pare.plugin.v1.Pruner.Plan:output_type -> pare.plugin.v1.PlanReply
-	14, // 23: pare.plugin.v1.Pruner.Prune:output_type -> pare.plugin.v1.PruneReply
-	3,  // 24: pare.plugin.v1.Host.Model:output_type -> pare.plugin.v1.ModelReply
-	19, // 25: pare.plugin.v1.Host.Trace:output_type -> pare.plugin.v1.TraceDelta
-	3,  // 26: pare.plugin.v1.Host.Register:output_type -> pare.plugin.v1.ModelReply
-	20, // [20:27] is the sub-list for method output_type
-	13, // [13:20] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	9,  // 4: pare.plugin.v1.Job.evaluate:type_name -> pare.plugin.v1.Evaluate
+	5,  // 5: pare.plugin.v1.Evaluate.corpus:type_name -> pare.plugin.v1.Corpus
+	5,  // 6: pare.plugin.v1.Evaluate.tasks:type_name -> pare.plugin.v1.Corpus
+	10, // 7: pare.plugin.v1.Evaluate.thresholds:type_name -> pare.plugin.v1.Thresholds
+	9,  // 8: pare.plugin.v1.EvaluateRequest.evaluate:type_name -> pare.plugin.v1.Evaluate
+	6,  // 9: pare.plugin.v1.SweepRequest.profile:type_name -> pare.plugin.v1.ProfileRequest
+	9,  // 10: pare.plugin.v1.SweepRequest.evaluate:type_name -> pare.plugin.v1.Evaluate
+	6,  // 11: pare.plugin.v1.ProfileCall.request:type_name -> pare.plugin.v1.ProfileRequest
+	8,  // 12: pare.plugin.v1.PruneCall.job:type_name -> pare.plugin.v1.Job
+	11, // 13: pare.plugin.v1.EvaluateCall.request:type_name -> pare.plugin.v1.EvaluateRequest
+	12, // 14: pare.plugin.v1.SweepCall.request:type_name -> pare.plugin.v1.SweepRequest
+	17, // 15: pare.plugin.v1.Progress.event:type_name -> pare.plugin.v1.Event
+	21, // 16: pare.plugin.v1.TraceRequest.texts:type_name -> pare.plugin.v1.Text
+	22, // 17: pare.plugin.v1.TraceDelta.all:type_name -> pare.plugin.v1.Sums
+	22, // 18: pare.plugin.v1.TraceDelta.last:type_name -> pare.plugin.v1.Sums
+	22, // 19: pare.plugin.v1.TraceDelta.first:type_name -> pare.plugin.v1.Sums
+	23, // 20: pare.plugin.v1.TraceDelta.faults:type_name -> pare.plugin.v1.Fault
+	27, // 21: pare.plugin.v1.TokenizeReply.texts:type_name -> pare.plugin.v1.Tokens
+	28, // 22: pare.plugin.v1.ScoreRequest.variants:type_name -> pare.plugin.v1.Variant
+	29, // 23: pare.plugin.v1.ScoreRequest.sequences:type_name -> pare.plugin.v1.Sequence
+	28, // 24: pare.plugin.v1.GenerateRequest.variants:type_name -> pare.plugin.v1.Variant
+	28, // 25: pare.plugin.v1.FootprintRequest.variant:type_name -> pare.plugin.v1.Variant
+	0,  // 26: pare.plugin.v1.Pruner.Describe:input_type -> pare.plugin.v1.Empty
+	13, // 27: pare.plugin.v1.Pruner.Profile:input_type -> pare.plugin.v1.ProfileCall
+	7,  // 28: pare.plugin.v1.Pruner.Plan:input_type -> pare.plugin.v1.PlanRequest
+	14, // 29: pare.plugin.v1.Pruner.Prune:input_type -> pare.plugin.v1.PruneCall
+	15, // 30: pare.plugin.v1.Pruner.Evaluate:input_type -> pare.plugin.v1.EvaluateCall
+	16, // 31: pare.plugin.v1.Pruner.Sweep:input_type -> pare.plugin.v1.SweepCall
+	2,  // 32: pare.plugin.v1.Host.Model:input_type -> pare.plugin.v1.ModelRequest
+	20, // 33: pare.plugin.v1.Host.Trace:input_type -> pare.plugin.v1.TraceRequest
+	25, // 34: pare.plugin.v1.Host.Tokenize:input_type -> pare.plugin.v1.TokenizeRequest
+	30, // 35: pare.plugin.v1.Host.Score:input_type -> pare.plugin.v1.ScoreRequest
+	32, // 36: pare.plugin.v1.Host.Generate:input_type -> pare.plugin.v1.GenerateRequest
+	34, // 37: pare.plugin.v1.Host.Footprint:input_type -> pare.plugin.v1.FootprintRequest
+	36, // 38: pare.plugin.v1.Host.Register:input_type -> pare.plugin.v1.RegisterRequest
+	1,  // 39: pare.plugin.v1.Pruner.Describe:output_type -> pare.plugin.v1.Description
+	18, // 40: pare.plugin.v1.Pruner.Profile:output_type -> pare.plugin.v1.Progress
+	19, // 41: pare.plugin.v1.Pruner.Plan:output_type -> pare.plugin.v1.PlanReply
+	18, // 42: pare.plugin.v1.Pruner.Prune:output_type -> pare.plugin.v1.Progress
+	18, // 43: pare.plugin.v1.Pruner.Evaluate:output_type -> pare.plugin.v1.Progress
+	18, // 44: pare.plugin.v1.Pruner.Sweep:output_type -> pare.plugin.v1.Progress
+	3,  // 45: pare.plugin.v1.Host.Model:output_type -> pare.plugin.v1.ModelReply
+	24, // 46: pare.plugin.v1.Host.Trace:output_type -> pare.plugin.v1.TraceDelta
+	26, // 47: pare.plugin.v1.Host.Tokenize:output_type -> pare.plugin.v1.TokenizeReply
+	31, // 48: pare.plugin.v1.Host.Score:output_type -> pare.plugin.v1.ScoreReply
+	33, // 49: pare.plugin.v1.Host.Generate:output_type -> pare.plugin.v1.Answer
+	35, // 50: pare.plugin.v1.Host.Footprint:output_type -> pare.plugin.v1.FootprintReply
+	3,  // 51: pare.plugin.v1.Host.Register:output_type -> pare.plugin.v1.ModelReply
+	39, // [39:52] is the sub-list for method output_type
+	26, // [26:39] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_pare_proto_init() }
@@ -1556,7 +2808,7 @@ func file_pare_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pare_proto_rawDesc), len(file_pare_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -26,6 +26,8 @@ const (
 	Pruner_Profile_FullMethodName  = "/pare.plugin.v1.Pruner/Profile"
 	Pruner_Plan_FullMethodName     = "/pare.plugin.v1.Pruner/Plan"
 	Pruner_Prune_FullMethodName    = "/pare.plugin.v1.Pruner/Prune"
+	Pruner_Evaluate_FullMethodName = "/pare.plugin.v1.Pruner/Evaluate"
+	Pruner_Sweep_FullMethodName    = "/pare.plugin.v1.Pruner/Sweep"
 )
 
 // PrunerClient is the client API for Pruner service.
@@ -35,9 +37,11 @@ const (
 // Pruner runs in the plugin.
 type PrunerClient interface {
 	Describe(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*Description, error)
-	Profile(ctx context.Context, in *ProfileCall, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ProfileReply], error)
+	Profile(ctx context.Context, in *ProfileCall, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Progress], error)
 	Plan(ctx context.Context, in *PlanRequest, opts ...grpc.CallOption) (*PlanReply, error)
-	Prune(ctx context.Context, in *PruneCall, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PruneReply], error)
+	Prune(ctx context.Context, in *PruneCall, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Progress], error)
+	Evaluate(ctx context.Context, in *EvaluateCall, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Progress], error)
+	Sweep(ctx context.Context, in *SweepCall, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Progress], error)
 }
 
 type prunerClient struct {
@@ -58,13 +62,13 @@ func (c *prunerClient) Describe(ctx context.Context, in *Empty, opts ...grpc.Cal
 	return out, nil
 }
 
-func (c *prunerClient) Profile(ctx context.Context, in *ProfileCall, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ProfileReply], error) {
+func (c *prunerClient) Profile(ctx context.Context, in *ProfileCall, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Progress], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Pruner_ServiceDesc.Streams[0], Pruner_Profile_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
-	x := &grpc.GenericClientStream[ProfileCall, ProfileReply]{ClientStream: stream}
+	x := &grpc.GenericClientStream[ProfileCall, Progress]{ClientStream: stream}
 	if err := x.ClientStream.SendMsg(in); err != nil {
 		return nil, err
 	}
@@ -75,7 +79,7 @@ func (c *prunerClient) Profile(ctx context.Context, in *ProfileCall, opts ...grp
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Pruner_ProfileClient = grpc.ServerStreamingClient[ProfileReply]
+type Pruner_ProfileClient = grpc.ServerStreamingClient[Progress]
 
 func (c *prunerClient) Plan(ctx context.Context, in *PlanRequest, opts ...grpc.CallOption) (*PlanReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -87,13 +91,13 @@ func (c *prunerClient) Plan(ctx context.Context, in *PlanRequest, opts ...grpc.C
 	return out, nil
 }
 
-func (c *prunerClient) Prune(ctx context.Context, in *PruneCall, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PruneReply], error) {
+func (c *prunerClient) Prune(ctx context.Context, in *PruneCall, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Progress], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Pruner_ServiceDesc.Streams[1], Pruner_Prune_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
-	x := &grpc.GenericClientStream[PruneCall, PruneReply]{ClientStream: stream}
+	x := &grpc.GenericClientStream[PruneCall, Progress]{ClientStream: stream}
 	if err := x.ClientStream.SendMsg(in); err != nil {
 		return nil, err
 	}
@@ -104,7 +108,45 @@ func (c *prunerClient) Prune(ctx context.Context, in *PruneCall, opts ...grpc.Ca
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Pruner_PruneClient = grpc.ServerStreamingClient[PruneReply]
+type Pruner_PruneClient = grpc.ServerStreamingClient[Progress]
+
+func (c *prunerClient) Evaluate(ctx context.Context, in *EvaluateCall, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Progress], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Pruner_ServiceDesc.Streams[2], Pruner_Evaluate_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[EvaluateCall, Progress]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Pruner_EvaluateClient = grpc.ServerStreamingClient[Progress]
+
+func (c *prunerClient) Sweep(ctx context.Context, in *SweepCall, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Progress], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Pruner_ServiceDesc.Streams[3], Pruner_Sweep_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SweepCall, Progress]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Pruner_SweepClient = grpc.ServerStreamingClient[Progress]
 
 // PrunerServer is the server API for Pruner service.
 // All implementations must embed UnimplementedPrunerServer
@@ -113,9 +155,11 @@ type Pruner_PruneClient = grpc.ServerStreamingClient[PruneReply]
 // Pruner runs in the plugin.
 type PrunerServer interface {
 	Describe(context.Context, *Empty) (*Description, error)
-	Profile(*ProfileCall, grpc.ServerStreamingServer[ProfileReply]) error
+	Profile(*ProfileCall, grpc.ServerStreamingServer[Progress]) error
 	Plan(context.Context, *PlanRequest) (*PlanReply, error)
-	Prune(*PruneCall, grpc.ServerStreamingServer[PruneReply]) error
+	Prune(*PruneCall, grpc.ServerStreamingServer[Progress]) error
+	Evaluate(*EvaluateCall, grpc.ServerStreamingServer[Progress]) error
+	Sweep(*SweepCall, grpc.ServerStreamingServer[Progress]) error
 	mustEmbedUnimplementedPrunerServer()
 }
 
@@ -129,14 +173,20 @@ type UnimplementedPrunerServer struct{}
 func (UnimplementedPrunerServer) Describe(context.Context, *Empty) (*Description, error) {
 	return nil, status.Error(codes.Unimplemented, "method Describe not implemented")
 }
-func (UnimplementedPrunerServer) Profile(*ProfileCall, grpc.ServerStreamingServer[ProfileReply]) error {
+func (UnimplementedPrunerServer) Profile(*ProfileCall, grpc.ServerStreamingServer[Progress]) error {
 	return status.Error(codes.Unimplemented, "method Profile not implemented")
 }
 func (UnimplementedPrunerServer) Plan(context.Context, *PlanRequest) (*PlanReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Plan not implemented")
 }
-func (UnimplementedPrunerServer) Prune(*PruneCall, grpc.ServerStreamingServer[PruneReply]) error {
+func (UnimplementedPrunerServer) Prune(*PruneCall, grpc.ServerStreamingServer[Progress]) error {
 	return status.Error(codes.Unimplemented, "method Prune not implemented")
+}
+func (UnimplementedPrunerServer) Evaluate(*EvaluateCall, grpc.ServerStreamingServer[Progress]) error {
+	return status.Error(codes.Unimplemented, "method Evaluate not implemented")
+}
+func (UnimplementedPrunerServer) Sweep(*SweepCall, grpc.ServerStreamingServer[Progress]) error {
+	return status.Error(codes.Unimplemented, "method Sweep not implemented")
 }
 func (UnimplementedPrunerServer) mustEmbedUnimplementedPrunerServer() {}
 func (UnimplementedPrunerServer) testEmbeddedByValue()                {}
@@ -182,11 +232,11 @@ func _Pruner_Profile_Handler(srv interface{}, stream grpc.ServerStream) error {
 	if err := stream.RecvMsg(m); err != nil {
 		return err
 	}
-	return srv.(PrunerServer).Profile(m, &grpc.GenericServerStream[ProfileCall, ProfileReply]{ServerStream: stream})
+	return srv.(PrunerServer).Profile(m, &grpc.GenericServerStream[ProfileCall, Progress]{ServerStream: stream})
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Pruner_ProfileServer = grpc.ServerStreamingServer[ProfileReply]
+type Pruner_ProfileServer = grpc.ServerStreamingServer[Progress]
 
 func _Pruner_Plan_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(PlanRequest)
@@ -211,11 +261,33 @@ func _Pruner_Prune_Handler(srv interface{}, stream grpc.ServerStream) error {
 	if err := stream.RecvMsg(m); err != nil {
 		return err
 	}
-	return srv.(PrunerServer).Prune(m, &grpc.GenericServerStream[PruneCall, PruneReply]{ServerStream: stream})
+	return srv.(PrunerServer).Prune(m, &grpc.GenericServerStream[PruneCall, Progress]{ServerStream: stream})
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Pruner_PruneServer = grpc.ServerStreamingServer[PruneReply]
+type Pruner_PruneServer = grpc.ServerStreamingServer[Progress]
+
+func _Pruner_Evaluate_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(EvaluateCall)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(PrunerServer).Evaluate(m, &grpc.GenericServerStream[EvaluateCall, Progress]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Pruner_EvaluateServer = grpc.ServerStreamingServer[Progress]
+
+func _Pruner_Sweep_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(SweepCall)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(PrunerServer).Sweep(m, &grpc.GenericServerStream[SweepCall, Progress]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Pruner_SweepServer = grpc.ServerStreamingServer[Progress]
 
 // Pruner_ServiceDesc is the grpc.ServiceDesc for Pruner service.
 // It's only intended for direct use with grpc.RegisterService,
@@ -244,14 +316,28 @@ var Pruner_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _Pruner_Prune_Handler,
 			ServerStreams: true,
 		},
+		{
+			StreamName:    "Evaluate",
+			Handler:       _Pruner_Evaluate_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Sweep",
+			Handler:       _Pruner_Sweep_Handler,
+			ServerStreams: true,
+		},
 	},
 	Metadata: "pare.proto",
 }
 
 const (
-	Host_Model_FullMethodName    = "/pare.plugin.v1.Host/Model"
-	Host_Trace_FullMethodName    = "/pare.plugin.v1.Host/Trace"
-	Host_Register_FullMethodName = "/pare.plugin.v1.Host/Register"
+	Host_Model_FullMethodName     = "/pare.plugin.v1.Host/Model"
+	Host_Trace_FullMethodName     = "/pare.plugin.v1.Host/Trace"
+	Host_Tokenize_FullMethodName  = "/pare.plugin.v1.Host/Tokenize"
+	Host_Score_FullMethodName     = "/pare.plugin.v1.Host/Score"
+	Host_Generate_FullMethodName  = "/pare.plugin.v1.Host/Generate"
+	Host_Footprint_FullMethodName = "/pare.plugin.v1.Host/Footprint"
+	Host_Register_FullMethodName  = "/pare.plugin.v1.Host/Register"
 )
 
 // HostClient is the client API for Host service.
@@ -262,6 +348,10 @@ const (
 type HostClient interface {
 	Model(ctx context.Context, in *ModelRequest, opts ...grpc.CallOption) (*ModelReply, error)
 	Trace(ctx context.Context, in *TraceRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TraceDelta], error)
+	Tokenize(ctx context.Context, in *TokenizeRequest, opts ...grpc.CallOption) (*TokenizeReply, error)
+	Score(ctx context.Context, in *ScoreRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ScoreReply], error)
+	Generate(ctx context.Context, in *GenerateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Answer], error)
+	Footprint(ctx context.Context, in *FootprintRequest, opts ...grpc.CallOption) (*FootprintReply, error)
 	Register(ctx context.Context, in *RegisterRequest, opts ...grpc.CallOption) (*ModelReply, error)
 }
 
@@ -302,6 +392,64 @@ func (c *hostClient) Trace(ctx context.Context, in *TraceRequest, opts ...grpc.C
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Host_TraceClient = grpc.ServerStreamingClient[TraceDelta]
 
+func (c *hostClient) Tokenize(ctx context.Context, in *TokenizeRequest, opts ...grpc.CallOption) (*TokenizeReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TokenizeReply)
+	err := c.cc.Invoke(ctx, Host_Tokenize_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *hostClient) Score(ctx context.Context, in *ScoreRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ScoreReply], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Host_ServiceDesc.Streams[1], Host_Score_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ScoreRequest, ScoreReply]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Host_ScoreClient = grpc.ServerStreamingClient[ScoreReply]
+
+func (c *hostClient) Generate(ctx context.Context, in *GenerateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Answer], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Host_ServiceDesc.Streams[2], Host_Generate_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GenerateRequest, Answer]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Host_GenerateClient = grpc.ServerStreamingClient[Answer]
+
+func (c *hostClient) Footprint(ctx context.Context, in *FootprintRequest, opts ...grpc.CallOption) (*FootprintReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FootprintReply)
+	err := c.cc.Invoke(ctx, Host_Footprint_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *hostClient) Register(ctx context.Context, in *RegisterRequest, opts ...grpc.CallOption) (*ModelReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ModelReply)
@@ -320,6 +468,10 @@ func (c *hostClient) Register(ctx context.Context, in *RegisterRequest, opts ...
 type HostServer interface {
 	Model(context.Context, *ModelRequest) (*ModelReply, error)
 	Trace(*TraceRequest, grpc.ServerStreamingServer[TraceDelta]) error
+	Tokenize(context.Context, *TokenizeRequest) (*TokenizeReply, error)
+	Score(*ScoreRequest, grpc.ServerStreamingServer[ScoreReply]) error
+	Generate(*GenerateRequest, grpc.ServerStreamingServer[Answer]) error
+	Footprint(context.Context, *FootprintRequest) (*FootprintReply, error)
 	Register(context.Context, *RegisterRequest) (*ModelReply, error)
 	mustEmbedUnimplementedHostServer()
 }
@@ -336,6 +488,18 @@ func (UnimplementedHostServer) Model(context.Context, *ModelRequest) (*ModelRepl
 }
 func (UnimplementedHostServer) Trace(*TraceRequest, grpc.ServerStreamingServer[TraceDelta]) error {
 	return status.Error(codes.Unimplemented, "method Trace not implemented")
+}
+func (UnimplementedHostServer) Tokenize(context.Context, *TokenizeRequest) (*TokenizeReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Tokenize not implemented")
+}
+func (UnimplementedHostServer) Score(*ScoreRequest, grpc.ServerStreamingServer[ScoreReply]) error {
+	return status.Error(codes.Unimplemented, "method Score not implemented")
+}
+func (UnimplementedHostServer) Generate(*GenerateRequest, grpc.ServerStreamingServer[Answer]) error {
+	return status.Error(codes.Unimplemented, "method Generate not implemented")
+}
+func (UnimplementedHostServer) Footprint(context.Context, *FootprintRequest) (*FootprintReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Footprint not implemented")
 }
 func (UnimplementedHostServer) Register(context.Context, *RegisterRequest) (*ModelReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Register not implemented")
@@ -390,6 +554,64 @@ func _Host_Trace_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Host_TraceServer = grpc.ServerStreamingServer[TraceDelta]
 
+func _Host_Tokenize_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TokenizeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServer).Tokenize(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Host_Tokenize_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServer).Tokenize(ctx, req.(*TokenizeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Host_Score_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ScoreRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(HostServer).Score(m, &grpc.GenericServerStream[ScoreRequest, ScoreReply]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Host_ScoreServer = grpc.ServerStreamingServer[ScoreReply]
+
+func _Host_Generate_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GenerateRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(HostServer).Generate(m, &grpc.GenericServerStream[GenerateRequest, Answer]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Host_GenerateServer = grpc.ServerStreamingServer[Answer]
+
+func _Host_Footprint_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FootprintRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServer).Footprint(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Host_Footprint_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServer).Footprint(ctx, req.(*FootprintRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Host_Register_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RegisterRequest)
 	if err := dec(in); err != nil {
@@ -420,6 +642,14 @@ var Host_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Host_Model_Handler,
 		},
 		{
+			MethodName: "Tokenize",
+			Handler:    _Host_Tokenize_Handler,
+		},
+		{
+			MethodName: "Footprint",
+			Handler:    _Host_Footprint_Handler,
+		},
+		{
 			MethodName: "Register",
 			Handler:    _Host_Register_Handler,
 		},
@@ -428,6 +658,16 @@ var Host_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Trace",
 			Handler:       _Host_Trace_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Score",
+			Handler:       _Host_Score_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Generate",
+			Handler:       _Host_Generate_Handler,
 			ServerStreams: true,
 		},
 	},
