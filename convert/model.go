@@ -7,6 +7,7 @@ package convert
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"pare/gguf"
@@ -29,6 +30,7 @@ type Model struct {
 	Layers       int    // decoder layers that every token runs through: 0 to Layers-1
 	Prediction   int    // blocks after them that guess further tokens; they follow and are never cut
 	Parameters   uint64 // numbers in all tensors
+	Context      int    // tokens that the model was made for, 0 if the file does not say
 
 	rules rules
 }
@@ -65,7 +67,7 @@ func inspectDecoder(md metadata, arch architecture) (Model, error) {
 	if blocks < 1 || blocks > maxBlocks {
 		return Model{}, fmt.Errorf("inspect model: %s.block_count is missing or not between 1 and %d: %w", md.arch, maxBlocks, ErrUnfit)
 	}
-	m := Model{Architecture: md.arch, Layers: blocks}
+	m := Model{Architecture: md.arch, Layers: blocks, Context: md.number("context_length", 0)}
 	if arch.prediction {
 		m.Prediction = md.number("nextn_predict_layers", 0)
 		m.Layers -= m.Prediction
@@ -87,6 +89,18 @@ func inspectDecoder(md metadata, arch architecture) (Model, error) {
 	}
 	m.rules = newRules(md, arch, m)
 	return m, nil
+}
+
+// Weight is what layers of f take: the bytes of their tensors, and the numbers in
+// them. A file without them is smaller by the former, but for some of its header.
+func Weight(f *gguf.File, remove []int) (bytes int64, parameters uint64) {
+	for _, t := range f.Tensors {
+		if block, _, ok := blockTensor(t.Name); ok && slices.Contains(remove, block) {
+			bytes += int64(t.Size)
+			parameters += elements(t)
+		}
+	}
+	return bytes, parameters
 }
 
 // elements is the number of numbers in a tensor.

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
+	"github.com/google/renameio/v2"
 	"github.com/ollama/ollama/manifest"
 
 	"pare/host/client"
@@ -20,10 +22,74 @@ const maxCorpus = 64 << 20
 // ownCorpus is the name by which a request asks for the plugin's own text.
 const ownCorpus = "default"
 
+// texts are what comes with a request: the text of a corpus, text to score,
+// questions. They are put into the job's folder.
+type texts struct {
+	files   []textFile
+	digests []string // of all of them, in an order that does not change
+}
+
+// A textFile is one of them, and where its name and path are noted once it is
+// written.
+type textFile struct {
+	name, file string // what the user calls it, and the file in the job's folder
+	data       []byte
+	into       *plugin.Corpus
+}
+
+// take adds what a field of a request holds; into is where the record keeps it.
+func (t *texts) take(field, file string, c *client.Corpus, into *plugin.Corpus) error {
+	data, digest, err := corpusText(field, c)
+	if err != nil {
+		return err
+	}
+	t.digests = append(t.digests, digest)
+	switch {
+	case c == nil:
+	case data == nil:
+		*into = plugin.Corpus{Name: ownCorpus}
+	default:
+		t.files = append(t.files, textFile{c.Name, file, data, into})
+	}
+	return nil
+}
+
+// takeEvaluate adds what an evaluation needs and fills in how it is made.
+func (t *texts) takeEvaluate(e *client.Evaluate, into *plugin.Evaluate) error {
+	if e == nil {
+		e = &client.Evaluate{}
+	}
+	into.Level = e.Level
+	if e.Thresholds != nil {
+		into.Thresholds = *e.Thresholds
+	}
+	into.Tasks = make([]plugin.Corpus, len(e.Tasks))
+	for i := range e.Tasks {
+		if err := t.take(fmt.Sprintf("tasks %d", i+1), fmt.Sprintf("tasks-%d", i), &e.Tasks[i], &into.Tasks[i]); err != nil {
+			return err
+		}
+	}
+	if e.Corpus != nil && *e.Corpus == (client.Corpus{Name: ownCorpus}) {
+		e.Corpus = nil
+	}
+	return t.take("text to score", "scored", e.Corpus, &into.Corpus)
+}
+
+// write puts the texts into a folder.
+func (t *texts) write(folder string) error {
+	for _, f := range t.files {
+		*f.into = plugin.Corpus{Name: f.name, Path: filepath.Join(folder, f.file)}
+		if err := renameio.WriteFile(f.into.Path, f.data, 0o600, renameio.WithTempDir(folder)); err != nil {
+			return noSpace(fmt.Errorf("keep the text for the job: %w", err))
+		}
+	}
+	return nil
+}
+
 // corpusText returns a request's text and what tells it from others in a job's
 // ID. Without a corpus both are empty; the plugin's own has no text here. What is
 // in a text is for the plugin to judge.
-func corpusText(c *client.Corpus) ([]byte, string, error) {
+func corpusText(field string, c *client.Corpus) ([]byte, string, error) {
 	if c == nil {
 		return nil, "", nil
 	}
@@ -33,41 +99,41 @@ func corpusText(c *client.Corpus) ([]byte, string, error) {
 	text := []byte(c.Text)
 	if c.Digest != "" {
 		if c.Text != "" {
-			return nil, "", plugin.Errorf(plugin.Invalid, "corpus: give text or the digest of an uploaded blob, not both")
+			return nil, "", plugin.Errorf(plugin.Invalid, "%s: give text or the digest of an uploaded blob, not both", field)
 		}
 		var err error
-		if text, err = uploaded(c.Digest); err != nil {
+		if text, err = uploaded(field, c.Digest); err != nil {
 			return nil, "", err
 		}
 	}
 	if len(text) > maxCorpus {
-		return nil, "", tooLong(int64(len(text)))
+		return nil, "", tooLong(field, int64(len(text)))
 	}
 	if len(text) == 0 {
-		return nil, "", plugin.Errorf(plugin.Invalid, "corpus: it is empty; give some text, or leave it out to use the one that comes with Pare")
+		return nil, "", plugin.Errorf(plugin.Invalid, "%s: it is empty; give some text, or leave it out to use the one that comes with Pare", field)
 	}
 	sum := sha256.Sum256(append([]byte(c.Name+"\x00"), text...))
 	return text, hex.EncodeToString(sum[:]), nil
 }
 
-func uploaded(digest string) ([]byte, error) {
+func uploaded(field, digest string) ([]byte, error) {
 	path, err := manifest.BlobsPath(digest)
 	if err != nil {
-		return nil, plugin.Errorf(plugin.Invalid, "corpus: %q is not a digest; it looks like sha256:<64 hex digits>", digest)
+		return nil, plugin.Errorf(plugin.Invalid, "%s: %q is not a digest; it looks like sha256:<64 hex digits>", field, digest)
 	}
 	fi, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, plugin.Errorf(plugin.NotFound, "corpus: no blob %s; upload it with POST /api/blobs/%s", digest, digest)
+		return nil, plugin.Errorf(plugin.NotFound, "%s: no blob %s; upload it with POST /api/blobs/%s", field, digest, digest)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the corpus: %w", err)
 	}
 	if fi.Size() > maxCorpus {
-		return nil, tooLong(fi.Size())
+		return nil, tooLong(field, fi.Size())
 	}
 	return os.ReadFile(path)
 }
 
-func tooLong(size int64) error {
-	return plugin.Errorf(plugin.Invalid, "corpus: %d MB is more than the %d MB that are allowed; a few hundred KB tell as much", size>>20, maxCorpus>>20)
+func tooLong(field string, size int64) error {
+	return plugin.Errorf(plugin.Invalid, "%s: %d MB is more than the %d MB that are allowed; a few hundred KB tell as much", field, size>>20, maxCorpus>>20)
 }

@@ -3,7 +3,9 @@
 //
 //	server.go    what runs inside `pare serve`, and how it starts and ends
 //	store.go     models by name; register.go naming a finished GGUF
-//	lend.go      the services a plugin gets: Model, Trace, Register
+//	lend.go      the services a plugin gets: Model, Trace, Register;
+//	             scoring.go the others, in the scoring process
+//	chat.go      the prompt that a model's own template makes
 //	children.go  the plugin process: started when needed, again after a crash
 //	jobs.go      all jobs; record.go what is kept of one, run.go how it is done,
 //	             job.go how it is followed

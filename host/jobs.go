@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -13,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/renameio/v2"
-
 	"pare/host/client"
 	"pare/plugin"
 )
@@ -23,7 +20,7 @@ import (
 type jobs struct {
 	folder string                        // <models>/pare
 	pruner func() (plugin.Pruner, error) // the running plugin
-	lend   func(folder, digest string) *lent
+	lend   func(*record) *lent
 	log    *slog.Logger
 
 	mu      sync.Mutex
@@ -33,7 +30,7 @@ type jobs struct {
 	closed  bool
 }
 
-func newJobs(folder string, pruner func() (plugin.Pruner, error), lend func(folder, digest string) *lent, log *slog.Logger) (*jobs, error) {
+func newJobs(folder string, pruner func() (plugin.Pruner, error), lend func(*record) *lent, log *slog.Logger) (*jobs, error) {
 	js := &jobs{
 		folder: folder, pruner: pruner, lend: lend, log: log,
 		running: map[string]*job{}, models: map[string]chan struct{}{},
@@ -72,7 +69,7 @@ func (js *jobs) interrupted() error {
 			continue
 		}
 		r.State, r.Error = client.Stopped, "the server ended while this job ran; ask for it again to go on"
-		r.forgetCorpus()
+		r.forgetTexts()
 		if err := r.save(); err != nil {
 			return err
 		}
@@ -118,68 +115,10 @@ func (js *jobs) find(id string) *job {
 	return js.running[id]
 }
 
-// prune starts, joins or resumes the job that r asks for. The job returned is
-// attached.
-func (js *jobs) prune(r client.PruneRequest) (*job, error) {
-	selection, err := r.Selection()
-	if err != nil {
-		return nil, err
-	}
-	s, err := lookUp("model", r.Model)
-	if err != nil {
-		return nil, err
-	}
-	rec := &record{Selection: selection, Force: r.Force, Digest: s.gguf.Digest}
-	rec.Model, rec.What, rec.DryRun = s.name.DisplayShortest(), what(r), r.DryRun
-	if !r.DryRun {
-		name, err := parseName("name", r.Name)
-		if err != nil {
-			return nil, err
-		}
-		rec.Name = name.DisplayShortest()
-	}
-	return js.start(rec, r.Corpus, func(before *record) error {
-		if r.DryRun || before.made() {
-			return nil
-		}
-		_, err := nameFree(rec.Name, s.name, r.Force)
-		return err
-	})
-}
-
-// what says in a word how much a request removes.
-func what(r client.PruneRequest) string {
-	switch {
-	case r.Drop != nil:
-		return fmt.Sprintf("%.4g%%", *r.Drop*100)
-	case r.Layers != nil:
-		if *r.Layers == 1 {
-			return "1 layer"
-		}
-		return fmt.Sprintf("%d layers", *r.Layers)
-	}
-	return r.Range
-}
-
-// profile starts, joins or resumes the job that measures a model.
-func (js *jobs) profile(r client.ProfileRequest) (*job, error) {
-	s, err := lookUp("model", r.Model)
-	if err != nil {
-		return nil, err
-	}
-	rec := &record{Add: r.Add, Digest: s.gguf.Digest}
-	rec.Model, rec.What = s.name.DisplayShortest(), "profile"
-	return js.start(rec, r.Corpus, func(*record) error { return nil })
-}
-
 // start runs the job of a record, or joins it if it runs. allowed is asked
 // before anything is written, with the record of an earlier try, if any.
-func (js *jobs) start(rec *record, corpus *client.Corpus, allowed func(before *record) error) (*job, error) {
-	text, digest, err := corpusText(corpus)
-	if err != nil {
-		return nil, err
-	}
-	if err := rec.identify(digest); err != nil {
+func (js *jobs) start(rec *record, with texts, allowed func(before *record) error) (*job, error) {
+	if err := rec.identify(with.digests); err != nil {
 		return nil, err
 	}
 	rec.folder = filepath.Join(js.jobsFolder(), rec.ID)
@@ -208,7 +147,7 @@ func (js *jobs) start(rec *record, corpus *client.Corpus, allowed func(before *r
 	if err := allowed(before); err != nil {
 		return nil, err
 	}
-	if err := js.prepare(rec, corpus, text); err != nil {
+	if err := js.prepare(rec, with); err != nil {
 		if before == nil {
 			os.RemoveAll(rec.folder) // nothing in it is of use
 		}
@@ -234,17 +173,12 @@ func (js *jobs) sameName(rec *record) error {
 }
 
 // prepare makes the job's folder with all that the plugin needs.
-func (js *jobs) prepare(rec *record, corpus *client.Corpus, text []byte) error {
+func (js *jobs) prepare(rec *record, with texts) error {
 	if err := os.MkdirAll(rec.folder, 0o700); err != nil {
 		return noSpace(fmt.Errorf("make the job's folder: %w", err))
 	}
-	if corpus != nil && text == nil {
-		rec.Corpus = plugin.Corpus{Name: ownCorpus}
-	} else if corpus != nil {
-		rec.Corpus = plugin.Corpus{Name: corpus.Name, Path: filepath.Join(rec.folder, "corpus")}
-		if err := renameio.WriteFile(rec.Corpus.Path, text, 0o600, renameio.WithTempDir(rec.folder)); err != nil {
-			return noSpace(fmt.Errorf("keep the corpus for the job: %w", err))
-		}
+	if err := with.write(rec.folder); err != nil {
+		return err
 	}
 	rec.State, rec.Error, rec.Code = client.Running, "", 0
 	rec.Created = time.Now().UTC().Format(time.RFC3339)
@@ -321,18 +255,18 @@ func (js *jobs) close() {
 // outcome is the last line of a job that is done, from what it left.
 func (js *jobs) outcome(rec *record) (client.Progress, error) {
 	last := client.Progress{Job: rec.ID, Status: "success"}
-	if rec.isProfile() {
+	switch rec.Kind {
+	case client.Profile:
 		p, err := plugin.LoadProfile(js.profilesFolder(), rec.Digest)
 		last.Profile = &p
 		return last, err
-	}
-	b, err := os.ReadFile(filepath.Join(rec.folder, "report.json"))
-	if err != nil {
-		return last, fmt.Errorf("read the report of job %s: %w", rec.ID, err)
+	case client.Judge:
+		last.Evaluation = new(plugin.Evaluation)
+		return last, rec.report(last.Evaluation)
+	case client.SweepJob:
+		last.Sweep = new(plugin.Sweep)
+		return last, rec.report(last.Sweep)
 	}
 	last.Report = new(plugin.Report)
-	if err := json.Unmarshal(b, last.Report); err != nil {
-		return last, fmt.Errorf("read the report of job %s: %w", rec.ID, err)
-	}
-	return last, nil
+	return last, rec.report(last.Report)
 }

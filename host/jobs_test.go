@@ -50,7 +50,7 @@ func reopen(t *testing.T, folder string, p plugin.Pruner) *jobs {
 	t.Helper()
 	js, err := newJobs(filepath.Join(folder, "pare"),
 		func() (plugin.Pruner, error) { return p, nil },
-		func(folder, digest string) *lent { return &lent{folder: folder, digest: digest} },
+		func(r *record) *lent { return &lent{folder: r.folder, digest: r.Digest, model: r.Model} },
 		slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path/filepath"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -14,6 +12,7 @@ import (
 	"github.com/ollama/ollama/envconfig"
 	"golang.org/x/sync/errgroup"
 
+	"pare/host/score"
 	"pare/host/trace"
 	"pare/plugin"
 )
@@ -22,15 +21,17 @@ import (
 type lent struct {
 	tap    *trace.Server
 	ollama *api.Client
+	scorer *score.Pool
 	folder string // a file to be registered must be below it
 	digest string // of the GGUF that the call is about
+	model  string // name of it
 }
 
-// lookUp finds the model of the call, and refuses another that has taken its
-// name since.
+// lookUp finds a model, and refuses another that has taken the name of the one
+// that the call is about.
 func (l *lent) lookUp(name string) (stored, error) {
 	s, err := lookUp("model", name)
-	if err == nil && s.gguf.Digest != l.digest {
+	if err == nil && s.name.DisplayShortest() == l.model && s.gguf.Digest != l.digest {
 		err = plugin.Errorf(plugin.Unavailable, "model %q was replaced while the job ran; ask for it again", name)
 	}
 	return s, err
@@ -47,16 +48,9 @@ func (l *lent) Register(_ context.Context, r plugin.RegisterRequest) (plugin.Mod
 	if _, err := l.lookUp(r.Parent); err != nil {
 		return plugin.Model{}, err
 	}
-	path, err := filepath.EvalSymlinks(r.Path)
+	path, err := l.inFolder(r.Path)
 	if err != nil {
 		return plugin.Model{}, fmt.Errorf("register %s: %w", r.Name, err)
-	}
-	folder, err := filepath.EvalSymlinks(l.folder)
-	if err != nil {
-		return plugin.Model{}, fmt.Errorf("register %s: %w", r.Name, err)
-	}
-	if !strings.HasPrefix(path, folder+string(filepath.Separator)) {
-		return plugin.Model{}, plugin.Errorf(plugin.Invalid, "register %s: the file is outside the job's folder", r.Name)
 	}
 	r.Path = path
 	return register(r)

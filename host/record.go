@@ -25,23 +25,39 @@ type record struct {
 	Add       bool             `json:"add,omitempty"` // of a profile
 	Selection plugin.Selection `json:"selection"`     // of a prune job
 	Force     bool             `json:"force,omitempty"`
+	Evaluate  plugin.Evaluate  `json:"evaluate"`         // its texts are in the job's folder
+	Other     string           `json:"other,omitempty"`  // of an evaluation
+	Bypass    []int            `json:"bypass,omitempty"` // likewise
+	Sweep     *sweepPlan       `json:"sweep,omitempty"`
 	Result    string           `json:"result,omitempty"` // digest of the new GGUF, once it is being registered
 	Code      int              `json:"code,omitempty"`   // HTTP status of Error
 
 	folder string
 }
 
-// isProfile tells a job that ends with the profile from one that goes on.
-func (r *record) isProfile() bool { return r.What == "profile" }
+// A sweepPlan is what a sweep tries.
+type sweepPlan struct {
+	Rates     []float64 `json:"rates,omitempty"`
+	Criteria  []string  `json:"criteria,omitempty"`
+	Seeds     int       `json:"seeds,omitempty"`
+	Protect   []int     `json:"protect,omitempty"`
+	Tolerance float64   `json:"tolerance,omitempty"`
+	EachLayer bool      `json:"each_layer,omitempty"`
+}
 
 // identify gives the record its ID: the digest of what is asked for, so that the
-// same request finds the same job.
-func (r *record) identify(corpusDigest string) error {
+// same request finds the same job. texts are the digests of what came with it.
+func (r *record) identify(texts []string) error {
 	b, err := json.Marshal(struct {
-		Model, Digest, Name, What, Corpus string
-		Add, DryRun                       bool
-		Selection                         plugin.Selection
-	}{r.Model, r.Digest, r.Name, r.What, corpusDigest, r.Add, r.DryRun, r.Selection})
+		Kind, Model, Digest, Name, Other string
+		Add, DryRun                      bool
+		Selection                        plugin.Selection
+		Bypass                           []int
+		Sweep                            *sweepPlan
+		Level                            string
+		Thresholds                       plugin.Thresholds
+		Texts                            []string
+	}{r.Kind, r.Model, r.Digest, r.Name, r.Other, r.Add, r.DryRun, r.Selection, r.Bypass, r.Sweep, r.Evaluate.Level, r.Evaluate.Thresholds, texts})
 	if err != nil {
 		return fmt.Errorf("identify job: %w", err)
 	}
@@ -60,11 +76,13 @@ func (r *record) made() bool {
 	return err == nil && s.gguf.Digest == r.Result
 }
 
-// forgetCorpus deletes a user's text, which is kept no longer than the job runs:
-// whoever asks for the job again sends it again.
-func (r *record) forgetCorpus() {
-	if r.Corpus.Path != "" {
-		os.Remove(r.Corpus.Path)
+// forgetTexts deletes a user's texts, which are kept no longer than the job runs:
+// whoever asks for the job again sends them again.
+func (r *record) forgetTexts() {
+	for _, c := range append([]plugin.Corpus{r.Corpus, r.Evaluate.Corpus}, r.Evaluate.Tasks...) {
+		if c.Path != "" {
+			os.Remove(c.Path)
+		}
 	}
 }
 
@@ -77,6 +95,18 @@ func (r *record) save() error {
 	}
 	if err := renameio.WriteFile(filepath.Join(r.folder, "job.json"), b, 0o600, renameio.WithTempDir(r.folder)); err != nil {
 		return noSpace(fmt.Errorf("save job: %w", err))
+	}
+	return nil
+}
+
+// report reads what the job left as its result.
+func (r *record) report(into any) error {
+	b, err := os.ReadFile(filepath.Join(r.folder, "report.json"))
+	if err != nil {
+		return fmt.Errorf("read the report of job %s: %w", r.ID, err)
+	}
+	if err := json.Unmarshal(b, into); err != nil {
+		return fmt.Errorf("read the report of job %s: %w", r.ID, err)
 	}
 	return nil
 }

@@ -8,8 +8,10 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
@@ -35,7 +37,12 @@ func (s *Server) routes(listen string) http.Handler {
 	r.POST("/api/prune/profile", s.postProfile)
 	r.GET("/api/prune/profile/*model", s.getProfile)
 	r.GET("/api/prune/jobs", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"jobs": s.jobs.list()}) })
+	r.POST("/api/prune/evaluate", s.postEvaluate)
+	r.POST("/api/prune/sweep", s.postSweep)
+	r.POST("/api/prune/preview", s.postPreview)
+	r.POST("/api/prune/score", s.postScore)
 	r.GET("/api/prune/jobs/:id", s.getJob)
+	r.GET("/api/prune/jobs/:id/:report", s.getReport)
 	r.DELETE("/api/prune/jobs/:id", s.deleteJob)
 	r.NoMethod(func(c *gin.Context) {
 		c.JSON(http.StatusMethodNotAllowed, gin.H{"error": "this route takes another method; see /api/prune in Pare's README"})
@@ -70,7 +77,7 @@ func decode(r io.Reader, into any) error {
 	d.DisallowUnknownFields()
 	var wrong *json.UnmarshalTypeError
 	if err := d.Decode(into); errors.As(err, &wrong) {
-		return fmt.Errorf("%s is a %s; it has to be a %s", wrong.Field, wrong.Value, jsonName(wrong.Type.Kind()))
+		return fmt.Errorf("%s is a %s; it has to be a %s", fieldPath(wrong.Field), wrong.Value, jsonName(wrong.Type.Kind()))
 	} else if err != nil {
 		return err
 	}
@@ -78,6 +85,13 @@ func decode(r io.Reader, into any) error {
 		return errors.New("there is something behind the object")
 	}
 	return nil
+}
+
+// fieldPath is where a field stands in the JSON: without the names of embedded
+// structs, which alone are capitalized.
+func fieldPath(goPath string) string {
+	parts := strings.Split(goPath, ".")
+	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p != "" && unicode.IsUpper(rune(p[0])) }), ".")
 }
 
 // jsonName is what JSON calls a kind of Go value.
@@ -89,6 +103,10 @@ func jsonName(k reflect.Kind) string {
 		return "string"
 	case reflect.Struct, reflect.Map:
 		return "object"
+	case reflect.Slice:
+		return "list"
+	case reflect.Int32:
+		return "whole number of 32 bits"
 	}
 	return "number"
 }
@@ -114,6 +132,32 @@ func (s *Server) postProfile(c *gin.Context) {
 		return
 	}
 	j, err := s.jobs.profile(r)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	answer(c, j, wantsStream(r.Stream))
+}
+
+func (s *Server) postEvaluate(c *gin.Context) {
+	var r client.EvaluateRequest
+	if !body(c, &r) {
+		return
+	}
+	j, err := s.jobs.evaluate(r)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	answer(c, j, wantsStream(r.Stream))
+}
+
+func (s *Server) postSweep(c *gin.Context) {
+	var r client.SweepRequest
+	if !body(c, &r) {
+		return
+	}
+	j, err := s.jobs.sweep(r)
 	if err != nil {
 		fail(c, err)
 		return

@@ -30,9 +30,10 @@ func (js *jobs) run(ctx context.Context, j *job, rec *record) {
 		rec.State, rec.Error, rec.Code = client.Failed, err.Error(), httpStatus(err)
 		js.log.Warn("job failed", "job", j.id, "model", rec.Model, "error", err)
 	default:
-		last.Report, last.Profile = result.Report, result.Profile
+		result.Job, result.Status = last.Job, last.Status
+		last = result
 	}
-	rec.forgetCorpus()
+	rec.forgetTexts()
 	js.keep(j, rec, errors.Is(err, errDeleted))
 	j.end(last, err)
 }
@@ -119,14 +120,28 @@ func (js *jobs) hold(ctx context.Context, j *job, digest string) (release func()
 // call is one call of the plugin.
 func (js *jobs) call(ctx context.Context, p plugin.Pruner, j *job, rec *record) (client.Progress, error) {
 	request := plugin.ProfileRequest{Model: rec.Model, Folder: js.profilesFolder(), Corpus: rec.Corpus, Add: rec.Add}
-	host := &recorded{lent: js.lend(rec.folder, rec.Digest), rec: rec}
-	if rec.isProfile() {
+	host := &recorded{lent: js.lend(rec), rec: rec}
+	switch rec.Kind {
+	case client.Profile:
 		profile, err := p.Profile(ctx, request, host, j.report)
 		return client.Progress{Profile: &profile}, err
+	case client.Judge:
+		e, err := p.Evaluate(ctx, plugin.EvaluateRequest{
+			ID: rec.ID, Folder: rec.folder, Profiles: js.profilesFolder(),
+			Model: rec.Model, Other: rec.Other, Bypass: rec.Bypass, Evaluate: rec.Evaluate,
+		}, host, j.report)
+		return client.Progress{Evaluation: &e}, err
+	case client.SweepJob:
+		s, err := p.Sweep(ctx, plugin.SweepRequest{
+			ID: rec.ID, Folder: rec.folder, Profile: request, Evaluate: rec.Evaluate,
+			Rates: rec.Sweep.Rates, Criteria: rec.Sweep.Criteria, Seeds: rec.Sweep.Seeds, Protect: rec.Sweep.Protect,
+			Tolerance: rec.Sweep.Tolerance, EachLayer: rec.Sweep.EachLayer,
+		}, host, j.report)
+		return client.Progress{Sweep: &s}, err
 	}
 	report, err := p.Prune(ctx, plugin.Job{
 		ID: rec.ID, Folder: rec.folder, Profile: request, Selection: rec.Selection,
-		Name: rec.Name, Force: rec.Force, DryRun: rec.DryRun,
+		Name: rec.Name, Force: rec.Force, DryRun: rec.DryRun, Evaluate: rec.Evaluate,
 	}, host, j.report)
 	return client.Progress{Report: &report}, err
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/ollama/ollama/api"
 	"github.com/ollama/ollama/envconfig"
 
+	"pare/host/score"
 	"pare/host/trace"
 	"pare/host/trace/wire"
 )
@@ -24,6 +25,7 @@ import (
 type Server struct {
 	children *children
 	tap      *trace.Server
+	scorer   *score.Pool
 	jobs     *jobs
 	lock     *flock.Flock
 	socket   string // folder of the tap's socket
@@ -60,8 +62,9 @@ func (s *Server) start(log *slog.Logger) (err error) {
 		return err
 	}
 	ollama := api.NewClient(loopback(envconfig.Host()), http.DefaultClient)
-	lend := func(folder, digest string) *lent {
-		return &lent{tap: s.tap, ollama: ollama, folder: folder, digest: digest}
+	s.scorer = score.NewPool(score.Config{Log: log, MakeRoom: unload(ollama, log)})
+	lend := func(r *record) *lent {
+		return &lent{tap: s.tap, ollama: ollama, scorer: s.scorer, folder: r.folder, digest: r.Digest, model: r.Model}
 	}
 	if s.jobs, err = newJobs(folder, s.children.pruner, lend, log); err != nil {
 		return err
@@ -89,6 +92,9 @@ func (s *Server) Close() {
 	}
 	if s.children != nil {
 		s.children.close()
+	}
+	if s.scorer != nil {
+		s.scorer.Close()
 	}
 	if s.tap != nil {
 		s.tap.Close()

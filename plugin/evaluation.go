@@ -142,11 +142,12 @@ type Verdict struct {
 // An EvaluateRequest asks to judge a served model: held against another one, or
 // against itself without some layers, or, with neither, alone.
 type EvaluateRequest struct {
-	ID     string
-	Folder string // of this job alone; the plugin keeps its work here
-	Model  string // name; Evaluation.Before
-	Other  string // name of the model to be Evaluation.After
-	Bypass []int  // layers to leave out of Model to be Evaluation.After; only where Other is ""
+	ID       string
+	Folder   string // of this job alone; the plugin keeps its work here
+	Profiles string // where profiles are kept, as ProfileRequest.Folder
+	Model    string // name; Evaluation.Before
+	Other    string // name of the model to be Evaluation.After
+	Bypass   []int  // layers to leave out of Model to be Evaluation.After; only where Other is ""
 	Evaluate
 }
 

@@ -53,23 +53,30 @@ type Means struct {
 
 // A Plan says which layers go, why, and what else was considered.
 type Plan struct {
-	Version      int         `json:"version"`
-	Model        string      `json:"model"`
-	Profile      string      `json:"profile"` // digest of the trace behind it
-	Criterion    string      `json:"criterion"`
-	TokensUsed   string      `json:"tokens_used"` // "all" or "last"
-	Tokens       int64       `json:"tokens"`
-	Chunks       int         `json:"chunks"`
-	Layers       int         `json:"layers"` // of the model, L
-	Remove       []int       `json:"remove"` // 0-based
-	Chosen       Candidate   `json:"chosen"`
-	Alternatives []Candidate `json:"alternatives,omitempty"` // best first, without the chosen
-	Notes        []string    `json:"notes,omitempty"`        // what a person should know before trusting it
+	Version      int          `json:"version"`
+	Model        string       `json:"model"`
+	Profile      string       `json:"profile"` // digest of the trace behind it
+	Criterion    string       `json:"criterion"`
+	TokensUsed   string       `json:"tokens_used"` // "all" or "last"
+	Tokens       int64        `json:"tokens"`
+	Chunks       int          `json:"chunks"`
+	Layers       int          `json:"layers"` // of the model, L
+	Remove       []int        `json:"remove"` // 0-based
+	Chosen       Candidate    `json:"chosen"`
+	Alternatives []Candidate  `json:"alternatives,omitempty"` // best first, without the chosen
+	Text         []CorpusInfo `json:"text,omitempty"`         // what was run to compare losses
+	Notes        []string     `json:"notes,omitempty"`        // what a person should know before trusting it
 }
 
 // A Candidate is a set of layers that could go. Lower scores are better; Low
 // and High bound the 95% bootstrap interval over chunks of text, and Wins is the
 // share of resamplings in which it was the best of all.
+//
+// By a criterion that runs the model (auto, loss, greedy) the score is the rise of
+// the mean log-loss over the whole model's, nats a token, paired by chunk; exp of it
+// is the ratio of the perplexities. Low and High are its 95% interval by Student's
+// t, both the score itself where one chunk was run. A set that was given up early
+// has wide ones, and Wins is 0 for it.
 type Candidate struct {
 	Remove []int   `json:"remove"`
 	Score  float64 `json:"score"`

@@ -30,14 +30,14 @@ func evaluateFromPB(e *pb.Evaluate) Evaluate {
 
 func evaluateRequestToPB(r EvaluateRequest) *pb.EvaluateRequest {
 	return &pb.EvaluateRequest{
-		Id: r.ID, Folder: r.Folder, Model: r.Model, Other: r.Other, Bypass: ints64(r.Bypass),
+		Id: r.ID, Folder: r.Folder, Profiles: r.Profiles, Model: r.Model, Other: r.Other, Bypass: ints64(r.Bypass),
 		Evaluate: evaluateToPB(r.Evaluate),
 	}
 }
 
 func evaluateRequestFromPB(r *pb.EvaluateRequest) EvaluateRequest {
 	return EvaluateRequest{
-		ID: r.GetId(), Folder: r.GetFolder(), Model: r.GetModel(), Other: r.GetOther(), Bypass: ints(r.GetBypass()),
+		ID: r.GetId(), Folder: r.GetFolder(), Profiles: r.GetProfiles(), Model: r.GetModel(), Other: r.GetOther(), Bypass: ints(r.GetBypass()),
 		Evaluate: evaluateFromPB(r.GetEvaluate()),
 	}
 }

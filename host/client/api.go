@@ -38,6 +38,8 @@ type PruneRequest struct {
 	DryRun    bool    `json:"dry_run,omitempty"` // stop at the plan
 	Force     bool    `json:"force,omitempty"`   // replace a model called Name
 	Stream    *bool   `json:"stream,omitempty"`
+
+	Evaluate *Evaluate `json:"evaluate,omitempty"` // how the result is judged
 }
 
 // ProfileRequest is the body of POST /api/prune/profile: trace a model, or
@@ -53,17 +55,20 @@ type ProfileRequest struct {
 // the result.
 type Progress struct {
 	Job       string  `json:"job,omitempty"`
-	Stage     string  `json:"stage,omitempty"` // "wait", "trace", "profile", "plan", "cut", "register", "plugin"
+	Stage     string  `json:"stage,omitempty"` // "wait", "trace", "profile", "try", "plan", "cut", "evaluate", "sweep", "register", "plugin"
 	Status    string  `json:"status,omitempty"`
-	Completed int64   `json:"completed,omitempty"` // bytes of text (trace) or of the file (cut)
+	Completed int64   `json:"completed,omitempty"` // bytes of text (trace) or of the file (cut), else tokens
 	Total     int64   `json:"total,omitempty"`     // in the same unit
 	Rate      float64 `json:"rate,omitempty"`      // units a second, over this stage
 	Left      float64 `json:"left,omitempty"`      // seconds, estimated
 	Error     string  `json:"error,omitempty"`     // the job failed
 	Code      int     `json:"code,omitempty"`      // HTTP status of Error
 
-	Report  *plugin.Report  `json:"report,omitempty"`
-	Profile *plugin.Profile `json:"profile,omitempty"`
+	// The result, by kind of job.
+	Report     *plugin.Report     `json:"report,omitempty"`
+	Profile    *plugin.Profile    `json:"profile,omitempty"`
+	Evaluation *plugin.Evaluation `json:"evaluation,omitempty"`
+	Sweep      *plugin.Sweep      `json:"sweep,omitempty"`
 }
 
 // States of a job.
@@ -74,12 +79,21 @@ const (
 	Done    = "done"
 )
 
+// Kinds of job.
+const (
+	Prune    = "prune"
+	Profile  = "profile"
+	Judge    = "evaluate"
+	SweepJob = "sweep"
+)
+
 // Job is an entry of GET /api/prune/jobs.
 type Job struct {
 	ID      string    `json:"id"`
+	Kind    string    `json:"kind"` // "prune", "profile", "evaluate" or "sweep"
 	Model   string    `json:"model"`
 	Name    string    `json:"name,omitempty"`
-	What    string    `json:"what"` // "25%", "8 layers", "20-27", "profile"
+	What    string    `json:"what"` // of a prune job "25%", "8 layers" or "20-27"; else what sets it apart
 	DryRun  bool      `json:"dry_run,omitempty"`
 	State   string    `json:"state"`
 	Error   string    `json:"error,omitempty"`

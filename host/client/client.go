@@ -68,6 +68,37 @@ func (c *Client) Profile(ctx context.Context, r ProfileRequest, each func(Progre
 	return *last.Profile, nil
 }
 
+// Evaluate judges a model, calling each with progress. The last line has the
+// evaluation and the job's ID.
+func (c *Client) Evaluate(ctx context.Context, r EvaluateRequest, each func(Progress)) (Progress, error) {
+	last, err := c.stream(ctx, http.MethodPost, "/api/prune/evaluate", r, each)
+	if err == nil && last.Evaluation == nil {
+		err = errors.New("the server sent no evaluation")
+	}
+	return last, err
+}
+
+// Sweep tries many cuts, calling each with progress. The last line has the sweep
+// and the job's ID.
+func (c *Client) Sweep(ctx context.Context, r SweepRequest, each func(Progress)) (Progress, error) {
+	last, err := c.stream(ctx, http.MethodPost, "/api/prune/sweep", r, each)
+	if err == nil && last.Sweep == nil {
+		err = errors.New("the server sent no sweep")
+	}
+	return last, err
+}
+
+// Report returns the report of a job that is done. format is "json", "md",
+// "html", "txt", "svg" or "png".
+func (c *Client) Report(ctx context.Context, id, format string) ([]byte, error) {
+	resp, err := c.do(ctx, http.MethodGet, "/api/prune/jobs/"+url.PathEscape(id)+"/report."+format, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	return io.ReadAll(resp.Body)
+}
+
 // Plan asks which layers would go by the kept profile.
 func (c *Client) Plan(ctx context.Context, r PruneRequest) (plugin.Plan, error) {
 	var p plugin.Plan

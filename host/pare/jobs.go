@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pare/host/client"
+	"pare/host/report"
 )
 
 func newJobs() *cobra.Command {
@@ -33,14 +34,10 @@ func newJobs() *cobra.Command {
 			if ctx.Err() != nil {
 				return fmt.Errorf("not following job %s any more; it goes on as long as somebody does", args[0])
 			}
-			if err := explain(ctx, f, err); err != nil || asJSON || last.Report == nil {
+			if err := explain(ctx, f, err); err != nil || asJSON {
 				return err
 			}
-			printPlan(os.Stdout, last.Report.Plan)
-			if !last.Report.DryRun {
-				printBeforeAfter(os.Stdout, *last.Report)
-			}
-			return nil
+			return printResult(last)
 		},
 	}
 	join.Flags().BoolVar(&asJSON, "json", false, "print progress as JSON lines")
@@ -52,7 +49,47 @@ func newJobs() *cobra.Command {
 			return client.FromEnvironment().Cancel(c.Context(), args[0])
 		},
 	}
-	c.AddCommand(join, cancel)
+	c.AddCommand(join, cancel, newJobReport())
+	return c
+}
+
+// printResult prints what a job came to.
+func printResult(last client.Progress) error {
+	switch {
+	case last.Report != nil:
+		return report.Text(os.Stdout, *last.Report)
+	case last.Evaluation != nil:
+		return report.EvaluationText(os.Stdout, *last.Evaluation)
+	case last.Sweep != nil:
+		return report.SweepText(os.Stdout, *last.Sweep)
+	}
+	return nil
+}
+
+// newJobReport writes the report of a job that is done.
+func newJobReport() *cobra.Command {
+	var output string
+	c := &cobra.Command{
+		Use:     "report ID",
+		Short:   "Print the report of a job that is done, or write it into a file",
+		Example: "  pare jobs report 1a2b3c4d5e6f -o report.html",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if output != "" {
+				if err := checkOutput(output); err != nil {
+					return err
+				}
+				return writeReport(c.Context(), args[0], output)
+			}
+			b, err := client.FromEnvironment().Report(c.Context(), args[0], "txt")
+			if err != nil {
+				return err
+			}
+			_, err = os.Stdout.Write(b)
+			return err
+		},
+	}
+	c.Flags().StringVarP(&output, "output", "o", "", "write it into this file: .html, .md, .json, .txt, .svg or .png")
 	return c
 }
 
@@ -62,7 +99,7 @@ func listJobs(c *cobra.Command) error {
 		return err
 	}
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 4, ' ', 0)
-	fmt.Fprintln(t, "ID\tMODEL\tREMOVE\tNAME\tSTARTED\tSTATE")
+	fmt.Fprintln(t, "ID\tMODEL\tWHAT\tNAME\tSTARTED\tSTATE")
 	for _, j := range jobs {
 		started := "?"
 		if at, err := time.Parse(time.RFC3339, j.Created); err == nil {

@@ -48,7 +48,7 @@ func newRoot() *cobra.Command {
 		}
 	}
 	root.Run = withVersion(root.Run)
-	root.AddCommand(newPrune(), newProfile(), newJobs())
+	root.AddCommand(newPrune(), newProfile(), newEval(), newSweep(), newTry(), newJobs(), newScorer())
 	return root
 }
 

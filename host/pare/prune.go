@@ -6,27 +6,29 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"text/tabwriter"
 
-	"github.com/ollama/ollama/format"
 	"github.com/spf13/cobra"
 
 	"pare/host/client"
+	"pare/host/report"
 	"pare/plugin"
 	"pare/plugin/layers"
 )
 
 func newPrune() *cobra.Command {
 	var flags selectionFlags
+	var judge judgeFlags
 	var dryRun, force, asJSON bool
+	var output string
 	c := &cobra.Command{
 		Use:   "prune MODEL NAME --drop HOW-MUCH",
 		Short: "Make a smaller model by removing the layers that matter least",
 		Long: `Make a smaller model by removing the layers that matter least.
 
-MODEL is watched at work on some text, the layers that change its hidden states
-least are removed, and the result is stored as NAME beside MODEL, which stays as
-it is. Ctrl-C stops the job; the same command goes on with it.`,
+MODEL is watched at work on some text and run without the layers that change its
+hidden states least; those that cost least are removed, what that costs is
+measured, and the result is stored as NAME beside MODEL, which stays as it is.
+Ctrl-C stops the job; the same command goes on with it.`,
 		Example: `  pare prune smollm2 smollm2-small --drop 20%
   pare prune llama3.1 llama3.1-24 --drop 8 --criterion cumulative
   pare prune llama3.1 --drop 25% --dry-run`,
@@ -37,6 +39,14 @@ it is. Ctrl-C stops the job; the same command goes on with it.`,
 				return err
 			}
 			r.DryRun, r.Force = dryRun, force
+			e, err := judge.request()
+			if err != nil {
+				return err
+			}
+			r.Evaluate = &e
+			if err := checkOutput(output); err != nil {
+				return err
+			}
 			switch {
 			case len(args) == 2:
 				r.Name = args[1]
@@ -48,29 +58,33 @@ it is. Ctrl-C stops the job; the same command goes on with it.`,
 			}
 			ctx, stop := interruptible(c)
 			defer stop()
-			return runPrune(ctx, r, asJSON)
+			return runPrune(ctx, r, asJSON, output)
 		},
 	}
 	flags.register(c)
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "stop at the plan; write no model")
 	c.Flags().BoolVar(&force, "force", false, "replace a model called NAME")
-	c.Flags().BoolVar(&asJSON, "json", false, "print progress and the report as JSON lines")
+	judge.register(c.Flags(), "evaluate", "quick")
+	registerOutput(c, &output, &asJSON)
 	return c
 }
 
-func runPrune(ctx context.Context, r client.PruneRequest, asJSON bool) error {
+func runPrune(ctx context.Context, r client.PruneRequest, asJSON bool, output string) error {
 	f := newFollower(asJSON)
-	report, err := client.FromEnvironment().Prune(ctx, r, f.show)
+	made, err := client.FromEnvironment().Prune(ctx, r, f.show)
 	f.stop()
-	if err := explain(ctx, f, err); err != nil || asJSON {
+	if err := explain(ctx, f, err); err != nil || asJSON && output == "" {
 		return err
 	}
-	printPlan(os.Stdout, report.Plan)
-	if report.DryRun {
+	if output != "" {
+		if err := writeReport(ctx, made.Job, output); err != nil {
+			return err
+		}
+	}
+	if asJSON {
 		return nil
 	}
-	printBeforeAfter(os.Stdout, report)
-	return nil
+	return report.Text(os.Stdout, made)
 }
 
 // explain words the errors of following a job.
@@ -89,16 +103,6 @@ func explain(ctx context.Context, f follower, err error) error {
 	return err
 }
 
-// printPlan tells which layers go and why.
-func printPlan(w io.Writer, p plugin.Plan) {
-	fmt.Fprintf(w, "layers %s of %d", layers.Format(p.Remove), p.Layers)
-	if p.Tokens > 0 && p.Criterion != "deepest" {
-		fmt.Fprintf(w, "   %s %.4f (95%%: %.4f-%.4f), from %d tokens", p.Criterion, p.Chosen.Score, p.Chosen.Low, p.Chosen.High, p.Tokens)
-	}
-	fmt.Fprintln(w)
-	printAlternatives(w, p)
-}
-
 // printAlternatives tells what else there was, and how sure the plan is.
 func printAlternatives(w io.Writer, p plugin.Plan) {
 	for i, a := range p.Alternatives {
@@ -113,15 +117,4 @@ func printAlternatives(w io.Writer, p plugin.Plan) {
 	for _, n := range p.Notes {
 		fmt.Fprintf(w, "note: %s\n", n)
 	}
-}
-
-func printBeforeAfter(w io.Writer, r plugin.Report) {
-	a, b := r.Parent, r.Result
-	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "\n\t%s\t%s\t\n", a.Name, b.Name)
-	fmt.Fprintf(t, "layers\t%d\t%d\t\n", a.Layers, b.Layers)
-	fmt.Fprintf(t, "size\t%s\t%s\t\n", format.HumanBytes(a.Bytes), format.HumanBytes(b.Bytes))
-	fmt.Fprintf(t, "parameters\t%s\t%s\t\n", format.HumanNumber(a.Parameters), format.HumanNumber(b.Parameters))
-	t.Flush()
-	fmt.Fprintf(w, "\nWhat this costs in quality was not measured, and nothing was repaired: this\nversion does neither. Compare the two yourself: pare run %s\n", b.Name)
 }

@@ -21,7 +21,7 @@ type selectionFlags struct {
 func (s *selectionFlags) register(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&s.drop, "drop", "", "how much to remove: a share (25%), a number of layers (8), or the layers (20-27)")
-	f.StringVar(&s.criterion, "criterion", "", "how to choose: angular (default), cumulative, influence or deepest")
+	f.StringVar(&s.criterion, "criterion", "", "how to choose: auto (default), angular, cumulative, influence, deepest, loss or greedy")
 	f.StringVar(&s.tokens, "tokens", "", "distances over all tokens (default), or the last of each text, as in the paper")
 	f.StringVar(&s.protect, "protect", "", "layers that must stay, such as 0-3,29")
 	f.StringVar(&s.corpus, "corpus", "", "a file of text or JSONL to trace with, or \"default\" for the text that comes with Pare")

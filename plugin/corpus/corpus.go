@@ -4,7 +4,9 @@
 //
 // The text that ships with Pare was written for it. It comes in two parts in
 // the same styles: one is traced, the other only scored, so that the loss a
-// cut costs is measured on text that did not choose the cut.
+// cut costs is measured on text that did not choose the cut. Questions with
+// choices and prompts, likewise written for Pare and likewise only scored, tell
+// what else is lost.
 package corpus
 
 import (
@@ -76,25 +78,25 @@ func load(part string) []Document {
 	return interleave(styles)
 }
 
-// interleave spreads the documents of each style evenly over the whole. The
-// styles start at different places, a golden section of the whole apart, for
-// else those with a single document would follow one another.
-func interleave(styles [][]Document) []Document {
+// interleave spreads what each group holds evenly over the whole. The groups start
+// at different places, a golden section of the whole apart, for else those that
+// hold a single thing would follow one another.
+func interleave[T any](groups [][]T) []T {
 	type placed struct {
-		at int // position in millionths of the whole
-		Document
+		at    int // position in millionths of the whole
+		thing T
 	}
 	var all []placed
-	for s, docs := range styles {
-		start := 618 * s % 1000
-		for i, d := range docs {
-			all = append(all, placed{(1000*i + start) * 1000 / len(docs), d})
+	for g, group := range groups {
+		start := 618 * g % 1000
+		for i, thing := range group {
+			all = append(all, placed{(1000*i + start) * 1000 / len(group), thing})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b placed) int { return cmp.Compare(a.at, b.at) })
-	docs := make([]Document, len(all))
+	things := make([]T, len(all))
 	for i, p := range all {
-		docs[i] = p.Document
+		things[i] = p.thing
 	}
-	return docs
+	return things
 }

@@ -8,7 +8,9 @@ import (
 )
 
 // Split holds out about a fraction of a user's documents for scoring and
-// leaves the rest for tracing, both in their order. The choice depends on the texts
+// leaves the rest for tracing, both in their order. What is traced may choose a cut
+// or train its repair; what is held out may do neither, so that a score is
+// never that of text the model was fitted to. The choice depends on the texts
 // alone: the same documents are split alike in any order, and equal texts
 // stay together. Of two or more different texts at least one goes to each side; a
 // single one is traced. A book is one document until Chunk has cut it.

@@ -57,7 +57,7 @@ func reopened(t *testing.T, folder string, data []byte) (*frames, error) {
 // texts are those that frames cover, in their order.
 func (fs *frames) texts() (out []string) {
 	for _, f := range fs.all {
-		out = append(out, f.Texts...)
+		out = append(out, f.value.Texts...)
 	}
 	return out
 }
@@ -65,6 +65,7 @@ func (fs *frames) texts() (out []string) {
 // TestFramesTorn cuts the file short at every byte. The frames before are found,
 // and the next one is added behind them.
 func TestFramesTorn(t *testing.T) {
+	t.Parallel()
 	data, ends := written(t, measured("a", 1), measured("b", 2))
 	third, _ := written(t, measured("c", 3))
 	folder := t.TempDir()
@@ -86,7 +87,7 @@ func TestFramesTorn(t *testing.T) {
 		fs.close()
 		want := bytes.Clone(third)
 		if whole > 0 {
-			want = append(bytes.Clone(data[:ends[whole-1]]), third[len(framesMagic):]...)
+			want = append(bytes.Clone(data[:ends[whole-1]]), third[len(framesForm.magic):]...)
 		}
 		if got, err := os.ReadFile(filepath.Join(folder, "trace.bin")); err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("%d bytes, and a frame added, make %d bytes, want %d (%v)", n, len(got), len(want), err)
@@ -97,13 +98,14 @@ func TestFramesTorn(t *testing.T) {
 // TestFramesDamaged flips every byte in turn. A damaged frame is passed over, and
 // the rest is kept unless its length is lost; another format is not overwritten.
 func TestFramesDamaged(t *testing.T) {
+	t.Parallel()
 	data, ends := written(t, measured("a", 1), measured("b", 2))
 	folder := t.TempDir()
 	for i := range data {
 		damaged := bytes.Clone(data)
 		damaged[i] ^= 0xff
 		fs, err := reopened(t, folder, damaged)
-		if i < len(framesMagic) {
+		if i < len(framesForm.magic) {
 			if err == nil {
 				t.Fatalf("byte %d of the magic changed, and it was taken for a trace", i)
 			}
@@ -119,8 +121,8 @@ func TestFramesDamaged(t *testing.T) {
 		switch {
 		case i >= ends[0]:
 			want, size = []string{"a"}, ends[0]
-		case i < len(framesMagic)+4: // where the first ends is lost
-			want, size = nil, len(framesMagic)
+		case i < len(framesForm.magic)+4: // where the first ends is lost
+			want, size = nil, len(framesForm.magic)
 		}
 		if got, _ := os.ReadFile(filepath.Join(folder, "trace.bin")); !slices.Equal(fs.texts(), want) || len(got) != size {
 			t.Fatalf("byte %d changed: texts %q in %d bytes, want %q in %d", i, fs.texts(), len(got), want, size)
@@ -147,7 +149,7 @@ func TestFramesUnreadable(t *testing.T) {
 	data, _ := written(t, measured("a", 1))
 	broken := errors.New("input/output error")
 	for n := range len(data) {
-		if _, _, err := load(io.MultiReader(bytes.NewReader(data[:n]), iotest.ErrReader(broken))); !errors.Is(err, broken) {
+		if _, _, err := framesForm.load(io.MultiReader(bytes.NewReader(data[:n]), iotest.ErrReader(broken))); !errors.Is(err, broken) {
 			t.Fatalf("after %d bytes: %v", n, err)
 		}
 	}
@@ -169,7 +171,7 @@ func TestReadWhileAdding(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer adding.close()
-	for i := len(framesMagic); i < len(data); i++ {
+	for i := len(framesForm.magic); i < len(data); i++ {
 		if _, err := adding.file.Write(data[i : i+1]); err != nil {
 			t.Fatal(err)
 		}
@@ -192,9 +194,9 @@ func TestReadWhileAdding(t *testing.T) {
 func TestCovering(t *testing.T) {
 	both := measured("a", 3)
 	both.Texts = []string{"a", "b"}
-	fs := &frames{}
+	fs := &frames{&journal[plugin.TraceDelta]{}}
 	for _, d := range []plugin.TraceDelta{measured("a", 1), both, measured("a", 2), measured("c", 4), {}} {
-		fs.all = append(fs.all, frame{TraceDelta: d})
+		fs.all = append(fs.all, entry[plugin.TraceDelta]{value: d})
 	}
 	for wanted, c := range map[string]struct{ found, missing int }{"a": {1, 0}, "b": {0, 1}, "ab": {1, 1}, "ac": {2, 0}, "": {0, 0}} {
 		var names []string

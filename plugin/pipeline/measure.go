@@ -84,7 +84,7 @@ func measure(ctx context.Context, m plugin.Model, shape convert.Model, r plugin.
 // stands; its texts are gone, so its frames must be there.
 func wanted(r plugin.ProfileRequest, kept plugin.Profile, fs *frames) ([]plugin.CorpusInfo, []plugin.Text, error) {
 	if r.Corpus == (plugin.Corpus{}) && len(kept.Corpora) > 0 {
-		if whole(kept, fs) {
+		if complete(kept, fs) {
 			return kept.Corpora, nil, nil
 		}
 		kept.Corpora = nil // its frames are lost: begin again with Pare's own text
@@ -93,18 +93,19 @@ func wanted(r plugin.ProfileRequest, kept plugin.Profile, fs *frames) ([]plugin.
 	if err != nil {
 		return nil, nil, err
 	}
-	if !r.Add || !whole(kept, fs) {
-		return []plugin.CorpusInfo{read.info}, read.texts, nil
+	info, texts := read.chosen.info, read.chosen.texts()
+	if !r.Add || !complete(kept, fs) {
+		return []plugin.CorpusInfo{info}, texts, nil
 	}
-	same := func(c plugin.CorpusInfo) bool { return c.Digest == read.info.Digest }
+	same := func(c plugin.CorpusInfo) bool { return c.Digest == info.Digest }
 	if slices.ContainsFunc(kept.Corpora, same) {
-		return kept.Corpora, read.texts, nil
+		return kept.Corpora, texts, nil
 	}
-	return append(slices.Clone(kept.Corpora), read.info), read.texts, nil
+	return append(slices.Clone(kept.Corpora), info), texts, nil
 }
 
-// whole reports whether the frames of a kept profile are all there.
-func whole(kept plugin.Profile, fs *frames) bool {
+// complete reports whether the frames of a kept profile are all there.
+func complete(kept plugin.Profile, fs *frames) bool {
 	_, missing := fs.coveringAll(kept.Corpora)
 	return len(missing) == 0
 }

@@ -1,15 +1,13 @@
 package pipeline
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -22,165 +20,6 @@ import (
 	"pare/plugin"
 	"pare/plugin/profile"
 )
-
-const modelLayers = 8
-
-// A bench is a host with one model, folders, and a request to it.
-type bench struct {
-	plugin.Host // nil: nothing is scored here
-
-	t       *testing.T
-	model   plugin.Model
-	store   string // where registered files go
-	job     plugin.Job
-	version string   // of Pare, if not "test"
-	traced  []string // digests of the texts that ran through the model
-	group   int      // texts traced together; 0 means 1
-	mute    bool     // no token is measured
-	other   string   // digest of the model that Trace measures, if another
-	broken  error    // of Trace after the first text, if not nil
-	refusal error    // of Register, if not nil
-	events  []string // stages
-}
-
-func newBench(t *testing.T) *bench {
-	t.Helper()
-	home := t.TempDir()
-	data, err := tinymodel.New(tinymodel.Config{Architecture: "llama", Layers: modelLayers, Seed: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &bench{t: t, store: filepath.Join(home, "store")}
-	b.model = plugin.Model{Name: "tiny", Digest: "sha256:" + strings.Repeat("a", 64), Path: filepath.Join(home, "tiny.gguf"), Size: int64(len(data))}
-	b.job = plugin.Job{
-		ID: "1", Folder: filepath.Join(home, "job"), Name: "small",
-		Profile:   plugin.ProfileRequest{Model: "tiny", Folder: filepath.Join(home, "profiles"), Corpus: b.corpus(home, "one", "one", "two", "three", "four")},
-		Selection: plugin.Selection{Layers: 2},
-	}
-	for _, folder := range []string{b.store, b.job.Folder} {
-		if err := os.Mkdir(folder, 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.WriteFile(b.model.Path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-// corpus keeps texts, a document each, as the host does.
-func (b *bench) corpus(folder, name string, texts ...string) plugin.Corpus {
-	b.t.Helper()
-	var lines strings.Builder
-	for _, text := range texts {
-		fmt.Fprintf(&lines, "{\"text\": %q}\n", text)
-	}
-	path := filepath.Join(folder, name)
-	if err := os.WriteFile(path, []byte(lines.String()), 0o600); err != nil {
-		b.t.Fatal(err)
-	}
-	return plugin.Corpus{Name: name + ".jsonl", Path: path}
-}
-
-// Model implements plugin.Host.
-func (b *bench) Model(_ context.Context, name string) (plugin.Model, error) {
-	if name != b.model.Name {
-		return plugin.Model{}, plugin.Errorf(plugin.NotFound, "model %q not found", name)
-	}
-	return b.model, nil
-}
-
-// Trace implements plugin.Host: what it measures depends on the text alone.
-func (b *bench) Trace(ctx context.Context, r plugin.TraceRequest, each func(plugin.TraceDelta) error) error {
-	first := true
-	for group := range slices.Chunk(r.Texts, max(1, b.group)) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if !first && b.broken != nil {
-			return b.broken
-		}
-		first = false
-		var sum plugin.TraceDelta
-		for i, text := range group {
-			b.traced = append(b.traced, text.Digest)
-			if d := b.measure(text); i == 0 {
-				sum = d
-			} else {
-				sum.All.Add(d.All)
-				sum.Texts = append(sum.Texts, d.Texts...)
-			}
-		}
-		sum.Model = cmp.Or(b.other, sum.Model)
-		if err := each(sum); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (b *bench) measure(text plugin.Text) plugin.TraceDelta {
-	h := fnv.New64a()
-	h.Write([]byte(text.Digest))
-	noise := rand.New(rand.NewPCG(1, h.Sum64()))
-	tokens := int64(len(text.Text))
-	d := plugin.TraceDelta{Model: b.model.Digest, Layers: modelLayers, Hidden: 64, Expected: tokens + 1, Texts: []string{text.Digest}}
-	for _, s := range []*plugin.Sums{&d.All, &d.Last, &d.First} {
-		*s = plugin.NewSums(modelLayers)
-		if b.mute {
-			continue
-		}
-		s.Tokens, s.OutTokens = tokens, 1
-		for _, row := range [][]float64{s.Angle, s.Cosine, s.Step, s.Norm} {
-			for i := range row {
-				row[i] = 0.3 * noise.Float64()
-			}
-		}
-	}
-	return d
-}
-
-// Register implements plugin.Host, by a second link as the server does.
-func (b *bench) Register(_ context.Context, r plugin.RegisterRequest) (plugin.Model, error) {
-	if b.refusal != nil {
-		return plugin.Model{}, b.refusal
-	}
-	path := filepath.Join(b.store, strings.Replace(r.Digest, ":", "-", 1))
-	if err := os.Link(r.Path, path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return plugin.Model{}, err
-	}
-	return plugin.Model{Name: r.Name, Digest: r.Digest, Path: path}, nil
-}
-
-// profile asks for the model's profile and returns it with how many texts were
-// traced for it.
-func (b *bench) profile(r plugin.ProfileRequest) (plugin.Profile, int) {
-	b.t.Helper()
-	b.traced = nil
-	p, err := Pipeline{Version: "test"}.Profile(b.t.Context(), r, b, func(plugin.Event) {})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return p, len(b.traced)
-}
-
-// prune runs the job; at is called with the number of each event.
-func (b *bench) prune(ctx context.Context, at func(n int)) (plugin.Report, error) {
-	b.events, b.traced = nil, nil
-	return Pipeline{Version: cmp.Or(b.version, "test")}.Prune(ctx, b.job, b, func(e plugin.Event) {
-		b.events = append(b.events, e.Stage)
-		at(len(b.events))
-	})
-}
-
-func (b *bench) mustPrune() plugin.Report {
-	b.t.Helper()
-	r, err := b.prune(b.t.Context(), func(int) {})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return r
-}
 
 // TestProfileGrows asks for profiles over one corpus and the other. Nothing is
 // traced that was traced before, and nothing that was measured is forgotten.
@@ -271,7 +110,7 @@ func TestPlanNeedsMeasurements(t *testing.T) {
 		t.Errorf("without a profile: %v", err)
 	}
 	kept, _ := b.profile(b.job.Profile)
-	if p, err := plan(); err != nil || len(p.Remove) != 2 {
+	if p, err := plan(); err != nil || len(p.Remove) != 2 || p.Criterion != "angular" {
 		t.Errorf("%+v, %v", p, err)
 	}
 	folder := plugin.ProfileFolder(b.job.Profile.Folder, b.model.Digest)
@@ -325,17 +164,19 @@ func TestTraceGoesOn(t *testing.T) {
 }
 
 // TestStoppedAnywhere cancels a job at each of its events in turn and asks for it
-// again. The file is that of a job that was left alone, each text was traced
-// once, and nothing but what a report needs stays.
+// again. The file and its evaluation are those of a job that was left alone, each
+// text was traced once and nothing scored twice, and nothing but what a report needs
+// stays.
 func TestStoppedAnywhere(t *testing.T) {
 	undisturbed := newBench(t)
 	want := undisturbed.mustPrune()
-	stages := undisturbed.events
-	if got := slices.Compact(slices.Clone(stages)); !slices.Equal(got, []string{"trace", "profile", "plan", "cut", "register"}) {
+	stages, runs := undisturbed.events, undisturbed.onlyOnce(t)
+	if got := slices.Compact(slices.Clone(stages)); !slices.Equal(got, []string{"trace", "profile", "try", "plan", "cut", "evaluate", "register"}) {
 		t.Fatalf("stages: %q", got)
 	}
 	for n := range stages {
 		t.Run(fmt.Sprintf("%d-%s", n, stages[n]), func(t *testing.T) {
+			t.Parallel()
 			b := newBench(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			first, err := b.prune(ctx, func(at int) {
@@ -354,6 +195,12 @@ func TestStoppedAnywhere(t *testing.T) {
 			}
 			if traced += len(b.traced); traced != 4 {
 				t.Errorf("%d texts were traced", traced)
+			}
+			if !reflect.DeepEqual(again.Plan, want.Plan) || !reflect.DeepEqual(again.Evaluation, want.Evaluation) {
+				t.Errorf("planned and measured %+v and %+v, want %+v and %+v", again.Plan, again.Evaluation, want.Plan, want.Evaluation)
+			}
+			if got := b.onlyOnce(t); got != runs {
+				t.Errorf("%d runs were made, want %d", got, runs)
 			}
 			if sum, err := digestOf(filepath.Join(b.store, strings.Replace(want.Result.Digest, ":", "-", 1))); err != nil || sum != want.Result.Digest {
 				t.Errorf("the store has %s, %v", sum, err)
@@ -374,7 +221,7 @@ func (b *bench) checkFolder() {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	if !slices.Equal(names, []string{"cut.json", "plan.json", "report.json"}) {
+	if !slices.Equal(names, []string{"cut.json", "evaluation.json", "plan.json", "report.json"}) {
 		b.t.Errorf("the job's folder holds %q", names)
 	}
 }
@@ -437,13 +284,16 @@ func TestSweepTemporary(t *testing.T) {
 	}
 }
 
-// TestDryRun stops at the plan.
+// TestDryRun stops at the plan, which took running the model, and judges nothing.
 func TestDryRun(t *testing.T) {
 	b := newBench(t)
 	b.job.DryRun = true
 	r := b.mustPrune()
-	if len(r.Plan.Remove) != 2 || r.Result != (plugin.ModelInfo{}) || slices.Contains(b.events, "cut") {
-		t.Errorf("report %+v, stages %q", r, b.events)
+	if !slices.Equal(r.Plan.Remove, []int{4, 5}) || r.Result != (plugin.ModelInfo{}) || r.Evaluation != nil {
+		t.Errorf("report %+v", r)
+	}
+	if got := slices.Compact(b.events); !slices.Equal(got, []string{"trace", "profile", "try", "plan"}) {
+		t.Errorf("stages %q", got)
 	}
 }
 
@@ -482,13 +332,14 @@ func TestATextOfNoTokensIsRefused(t *testing.T) {
 	}
 }
 
-// TestNamedLayersNeedNoTrace removes layers by their numbers.
+// TestNamedLayersNeedNoTrace removes layers by their numbers. The model is run only
+// to measure what that cost.
 func TestNamedLayersNeedNoTrace(t *testing.T) {
 	b := newBench(t)
 	b.job.Selection = plugin.Selection{Remove: []int{2, 3, 4}}
 	r := b.mustPrune()
-	if len(b.traced) > 0 || r.Result.Layers != modelLayers-3 {
-		t.Errorf("%d texts traced, %d layers left", len(b.traced), r.Result.Layers)
+	if len(b.traced) > 0 || r.Result.Layers != modelLayers-3 || slices.Contains(b.events, "try") {
+		t.Errorf("%d texts traced, %d layers left, stages %q", len(b.traced), r.Result.Layers, b.events)
 	}
 }
 
@@ -519,7 +370,7 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// TestRefusals asks for what cannot be done; nothing is made and nothing traced.
+// TestRefusals asks for what cannot be done; nothing is made, traced or run.
 func TestRefusals(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*bench)
@@ -538,13 +389,19 @@ func TestRefusals(t *testing.T) {
 			data, _ := tinymodel.New(tinymodel.Config{Architecture: "llama", Layers: 1})
 			os.WriteFile(b.model.Path, data, 0o600)
 		}, plugin.Refused},
-		"lost corpus": {func(b *bench) { os.Remove(b.job.Profile.Corpus.Path) }, plugin.NotFound},
+		"lost corpus":      {func(b *bench) { os.Remove(b.job.Profile.Corpus.Path) }, plugin.NotFound},
+		"unknown level":    {func(b *bench) { b.job.Evaluate.Level = "deep" }, plugin.Invalid},
+		"thresholds":       {func(b *bench) { b.job.Evaluate.Thresholds.KeepKL = -1 }, plugin.Invalid},
+		"malformed tasks":  {func(b *bench) { b.job.Evaluate.Tasks[0].Path = b.model.Path }, plugin.Invalid},
+		"lost tasks":       {func(b *bench) { os.Remove(b.job.Evaluate.Tasks[0].Path) }, plugin.NotFound},
+		"binary text":      {func(b *bench) { b.job.Evaluate.Corpus.Path = b.model.Path }, plugin.Invalid},
+		"lost scored text": {func(b *bench) { os.Remove(b.job.Evaluate.Corpus.Path) }, plugin.NotFound},
 	} {
 		b := newBench(t)
 		c.change(b)
 		_, err := b.prune(t.Context(), func(int) {})
-		if err == nil || plugin.KindOf(err) != c.kind || len(b.traced) > 0 {
-			t.Errorf("%s: kind %d, want %d; %d texts traced: %v", name, plugin.KindOf(err), c.kind, len(b.traced), err)
+		if err == nil || plugin.KindOf(err) != c.kind || len(b.traced) > 0 || len(b.runs) > 0 {
+			t.Errorf("%s: kind %d, want %d; %d texts traced, %d runs: %v", name, plugin.KindOf(err), c.kind, len(b.traced), len(b.runs), err)
 		}
 		if left, _ := filepath.Glob(filepath.Join(b.job.Folder, "*.gguf")); len(left) > 0 {
 			t.Errorf("%s: made %q", name, left)

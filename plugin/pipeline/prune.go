@@ -1,7 +1,9 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +11,7 @@ import (
 	"pare/convert"
 	"pare/gguf"
 	"pare/plugin"
+	"pare/plugin/evaluate"
 	"pare/plugin/layers"
 )
 
@@ -28,7 +31,10 @@ func (p Pipeline) prune(ctx context.Context, j plugin.Job, h plugin.Host, event 
 		return plugin.Report{}, err
 	}
 	defer src.Close()
-	plan, err := p.plan(ctx, m, shape, j, h, event)
+	if err := checkEvaluate(j.Evaluate); err != nil {
+		return plugin.Report{}, err
+	}
+	plan, used, err := p.plan(ctx, m, shape, j, h, event)
 	if err != nil {
 		return plugin.Report{}, err
 	}
@@ -37,64 +43,144 @@ func (p Pipeline) prune(ctx context.Context, j plugin.Job, h plugin.Host, event 
 		Parent: plugin.ModelInfo{Name: m.Name, Digest: m.Digest, Layers: shape.Layers, Bytes: m.Size, Parameters: shape.Parameters},
 	}
 	if !j.DryRun {
-		if report.Result, err = p.make(ctx, m, src, plan, j, h, event); err != nil {
+		if err := p.make(ctx, making{model: m, src: src, shape: shape, plan: plan, used: used, job: j}, h, event, &report); err != nil {
 			return plugin.Report{}, err
 		}
 	}
 	return report, save(filepath.Join(j.Folder, "report.json"), report)
 }
 
-// plan chooses the layers, tracing the model first if the choice needs it, and
-// keeps the plan as plan.json.
-func (p Pipeline) plan(ctx context.Context, m plugin.Model, shape convert.Model, j plugin.Job, h plugin.Host, event func(plugin.Event)) (plugin.Plan, error) {
-	decided, err := unmeasured(m, shape, j.Selection)
+// plan chooses the layers, tracing the model and running it without some of them
+// if the choice needs it, and keeps the plan as plan.json. It returns the digests
+// of the text that was used for that.
+func (p Pipeline) plan(ctx context.Context, m plugin.Model, shape convert.Model, j plugin.Job, h plugin.Host, event func(plugin.Event)) (plugin.Plan, map[string]bool, error) {
+	c := choice{model: m, shape: shape, selection: j.Selection}
+	trace, losses, err := c.needs()
 	if err != nil {
-		return plugin.Plan{}, err
+		return plugin.Plan{}, nil, err
 	}
-	var chunks []plugin.TraceDelta
-	var trace string
-	if decided {
-		chunks, trace, err = keptTrace(j.Profile.Folder, m)
-	} else {
-		var prof plugin.Profile
-		prof, chunks, err = measure(ctx, m, shape, j.Profile, h, event)
-		trace = prof.Trace
-		// A job's own text is for this job: the kept profile is for all.
-		if err == nil && j.Profile.Corpus.Path == "" {
-			err = keep(j.Profile.Folder, prof)
-		}
+	prof, err := c.measure(ctx, trace, j.Profile, h, event)
+	if err != nil {
+		return plugin.Plan{}, nil, err
+	}
+	plan, err := c.decide(ctx, j.Profile, h, event)
+	if losses && plugin.KindOf(err) == plugin.Refused && trace {
+		plan, err = c.byDistance(fmt.Sprintf("by distance alone: the model cannot be run without some layers here (%v)", err))
 	}
 	if err != nil {
-		return plugin.Plan{}, err
-	}
-	plan, err := choose(m, shape, j.Selection, chunks, trace)
-	if err != nil {
-		return plugin.Plan{}, err
+		return plugin.Plan{}, nil, err
 	}
 	event(plugin.Event{Stage: "plan", Status: fmt.Sprintf("removing layers %s of %d", layers.Format(plan.Remove), plan.Layers)})
-	return plan, save(filepath.Join(j.Folder, "plan.json"), plan)
+	return plan, usedText(prof.Corpora, plan.Text), save(filepath.Join(j.Folder, "plan.json"), plan)
 }
 
-// make cuts the model and registers the result.
-func (p Pipeline) make(ctx context.Context, m plugin.Model, src *gguf.File, plan plugin.Plan, j plugin.Job, h plugin.Host, event func(plugin.Event)) (plugin.ModelInfo, error) {
-	c, err := p.cut(ctx, m, src, plan, j.Folder, event)
+// measure sets the measurements that the choice is made by: those of a job's text
+// if it needs them, else those that are kept, if any.
+func (c *choice) measure(ctx context.Context, needed bool, r plugin.ProfileRequest, h plugin.Host, event func(plugin.Event)) (prof plugin.Profile, err error) {
+	if !needed {
+		c.chunks, c.trace, err = keptTrace(r.Folder, c.model)
+		if err == nil && c.chunks != nil {
+			prof, err = plugin.LoadProfile(r.Folder, c.model.Digest)
+		}
+		return prof, err
+	}
+	if prof, c.chunks, err = measure(ctx, c.model, c.shape, r, h, event); err != nil {
+		return prof, err
+	}
+	c.trace = prof.Trace
+	// A job's own text is for this job: the kept profile is for all.
+	if r.Corpus.Path == "" {
+		err = keep(r.Folder, prof)
+	}
+	return prof, err
+}
+
+// making is what a model is made from.
+type making struct {
+	model plugin.Model
+	src   *gguf.File
+	shape convert.Model
+	plan  plugin.Plan
+	used  map[string]bool // text
+	job   plugin.Job
+}
+
+// make cuts the model, measures what that costs and registers the result.
+func (p Pipeline) make(ctx context.Context, k making, h plugin.Host, event func(plugin.Event), report *plugin.Report) error {
+	j := k.job
+	c, err := p.cut(ctx, k.model, k.src, k.plan, j.Folder, event)
 	if err != nil {
-		return plugin.ModelInfo{}, err
+		return err
+	}
+	path := filepath.Join(j.Folder, "cut.gguf")
+	report.Result = plugin.ModelInfo{
+		Name: j.Name, Digest: c.Cut.Digest,
+		Layers: c.Cut.LayersAfter, Bytes: c.Cut.BytesAfter, Parameters: c.Cut.ParametersAfter,
+	}
+	if err := k.judge(ctx, path, h, event, report); err != nil {
+		return err
 	}
 	event(plugin.Event{Stage: "register", Status: "registering " + j.Name})
-	path := filepath.Join(j.Folder, "cut.gguf")
 	made, err := h.Register(ctx, plugin.RegisterRequest{
-		Parent: m.Name, Name: j.Name, Path: path, Digest: c.Cut.Digest, Force: j.Force,
+		Parent: k.model.Name, Name: j.Name, Path: path, Digest: c.Cut.Digest, Force: j.Force,
 	})
 	if err != nil {
-		return plugin.ModelInfo{}, err
+		return err
 	}
 	// The store has the file now; this was a second link to it.
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-		return plugin.ModelInfo{}, fmt.Errorf("clean up the job's folder: %w", err)
+		return fmt.Errorf("clean up the job's folder: %w", err)
 	}
-	return plugin.ModelInfo{
-		Name: made.Name, Digest: made.Digest,
-		Layers: c.Cut.LayersAfter, Bytes: c.Cut.BytesAfter, Parameters: c.Cut.ParametersAfter,
-	}, nil
+	report.Result.Name, report.Result.Digest = made.Name, made.Digest
+	if report.Evaluation != nil {
+		report.Evaluation.After.Name = made.Name
+	}
+	return nil
+}
+
+// judge measures what the cut costs, on the file that was cut, and keeps that as
+// evaluation.json. A model that cannot be scored here is made all the same.
+func (k making) judge(ctx context.Context, path string, h plugin.Host, event func(plugin.Event), report *plugin.Report) error {
+	config := k.job.Evaluate
+	if config.Level == plugin.LevelNone {
+		report.Unmeasured = "it was not asked for"
+		return nil
+	}
+	kept := filepath.Join(k.job.Folder, "evaluation.json")
+	if e, ok := earlier(kept, report.Result.Digest, config); ok {
+		report.Evaluation = &e
+		return nil
+	}
+	b, err := openBook(plugin.ProfileFolder(k.job.Profile.Folder, k.model.Digest))
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	judging := judging{
+		model: k.model, window: choice{shape: k.shape}.window(), config: config, used: k.used,
+		before: plugin.Measured{ModelInfo: report.Parent},
+		after:  &plugin.Measured{ModelInfo: report.Result},
+		other:  variant{report.Result.Digest, plugin.Variant{Path: path}},
+	}
+	e, err := judging.judge(ctx, b, h, event)
+	if plugin.KindOf(err) == plugin.Refused {
+		report.Unmeasured = err.Error()
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	report.Evaluation = &e
+	return save(kept, e)
+}
+
+// earlier returns what an earlier try of this job measured of the same file.
+func earlier(path, digest string, config plugin.Evaluate) (plugin.Evaluation, bool) {
+	var e plugin.Evaluation
+	data, err := os.ReadFile(path)
+	if err != nil || json.Unmarshal(data, &e) != nil || e.Version != plugin.EvaluationVersion || e.After == nil || e.Verdict == nil {
+		return e, false
+	}
+	return e, e.After.Digest == digest && e.Level == cmp.Or(config.Level, plugin.LevelQuick) &&
+		e.Verdict.Thresholds == evaluate.WithDefaults(config.Thresholds)
 }

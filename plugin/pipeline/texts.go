@@ -14,41 +14,103 @@ import (
 // some 2,500 of any script, which every model's default context holds.
 const pieceRunes = 2000
 
+// Of a user's text a part is held out, to be scored and never traced or chosen
+// by, if it has enough pieces to spare one.
+const (
+	heldOut   = 0.2
+	holdsFrom = 5 // pieces
+)
+
 // defaultCorpus is the name under which Pare's own text is recorded.
 const defaultCorpus = "default"
 
-// A reading is a corpus in pieces that are ready to be traced.
+// A reading is a corpus cut into pieces: those to trace and choose by, and those
+// that are held out to be scored.
 type reading struct {
-	info  plugin.CorpusInfo
-	texts []plugin.Text
+	chosen pieces
+	held   pieces // none of a short text
+}
+
+// pieces are what documents were cut into, each once.
+type pieces struct {
+	info plugin.CorpusInfo
+	docs []corpus.Document
+}
+
+// texts are the pieces as the host traces them.
+func (p pieces) texts() []plugin.Text {
+	out := make([]plugin.Text, len(p.docs))
+	for i, d := range p.docs {
+		out[i] = plugin.Text{Digest: p.info.Texts[i], Text: d.Text}
+	}
+	return out
+}
+
+// without leaves out the pieces whose digests are in used.
+func (p pieces) without(used map[string]bool) pieces {
+	var docs []corpus.Document
+	for i, d := range p.docs {
+		if !used[p.info.Texts[i]] {
+			docs = append(docs, d)
+		}
+	}
+	return gather(p.info.Name, p.info.Documents, docs)
 }
 
 // read returns the corpus a request names, Pare's own for the zero value.
 func read(c plugin.Corpus) (reading, error) {
 	if c.Path == "" {
-		return cutUp(defaultCorpus, corpus.Trace()), nil
+		trace, score := corpus.Trace(), corpus.Score()
+		return reading{
+			chosen: gather(defaultCorpus, len(trace), corpus.Chunk(trace, pieceRunes)),
+			held:   gather(defaultCorpus+" (held out)", len(score), corpus.Chunk(score, pieceRunes)),
+		}, nil
 	}
-	data, err := os.ReadFile(c.Path)
+	all, err := readPieces(c)
 	if err != nil {
-		return reading{}, fmt.Errorf("read the corpus: %w", err)
+		return reading{}, err
 	}
-	name := c.Name
-	if name == "" {
-		name = "text"
+	if len(all.docs) < holdsFrom {
+		return reading{chosen: all}, nil
+	}
+	chosen, held := corpus.Split(all.docs, heldOut)
+	name, documents := all.info.Name, all.info.Documents
+	return reading{
+		chosen: gather(name, documents, chosen),
+		held:   gather(name+" (held out)", documents, held),
+	}, nil
+}
+
+// readPieces cuts a user's whole corpus into pieces.
+func readPieces(c plugin.Corpus) (pieces, error) {
+	name, data, err := readFile(c, "text")
+	if err != nil {
+		return pieces{}, err
 	}
 	docs, err := corpus.Parse(name, data)
 	if err != nil {
-		return reading{}, plugin.Errorf(plugin.Invalid, "read the corpus: %w", err)
+		return pieces{}, plugin.Errorf(plugin.Invalid, "read the corpus: %w", err)
 	}
-	return cutUp(name, docs), nil
+	return gather(name, len(docs), corpus.Chunk(docs, pieceRunes)), nil
 }
 
-// cutUp divides documents into pieces, each once.
-func cutUp(name string, docs []corpus.Document) reading {
-	r := reading{info: plugin.CorpusInfo{Name: name, Documents: len(docs)}}
+// readFile reads what the host keeps of a request.
+func readFile(c plugin.Corpus, unnamed string) (name string, data []byte, err error) {
+	if name = c.Name; name == "" {
+		name = unnamed
+	}
+	if data, err = os.ReadFile(c.Path); err != nil {
+		return "", nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return name, data, nil
+}
+
+// gather keeps each piece once and records them all.
+func gather(name string, documents int, docs []corpus.Document) pieces {
+	p := pieces{info: plugin.CorpusInfo{Name: name, Documents: documents}}
 	seen := map[string]bool{}
 	all := sha256.New()
-	for _, d := range corpus.Chunk(docs, pieceRunes) {
+	for _, d := range docs {
 		sum := sha256.Sum256([]byte(d.Text))
 		digest := hex.EncodeToString(sum[:])
 		if seen[digest] {
@@ -56,9 +118,9 @@ func cutUp(name string, docs []corpus.Document) reading {
 		}
 		seen[digest] = true
 		all.Write(sum[:])
-		r.texts = append(r.texts, plugin.Text{Digest: digest, Text: d.Text})
-		r.info.Texts = append(r.info.Texts, digest)
+		p.docs = append(p.docs, d)
+		p.info.Texts = append(p.info.Texts, digest)
 	}
-	r.info.Digest = "sha256:" + hex.EncodeToString(all.Sum(nil))
-	return r
+	p.info.Digest = "sha256:" + hex.EncodeToString(all.Sum(nil))
+	return p
 }

@@ -99,15 +99,21 @@ func (s *sample) means(w []float64, fallback []float64) []float64 {
 	return values
 }
 
-// draw returns the means of the terms over all chunks, and over each of
-// Resamples draws of as many chunks with replacement. The seed is fixed: the
-// same trace gives the same plan.
-func (s *sample) draw() (point []float64, draws [][]float64) {
+// point returns the means of the terms over all chunks.
+func (s *sample) point() []float64 {
 	w := make([]float64, len(s.chunks))
 	for i := range w {
 		w[i] = 1
 	}
-	point = s.means(w, nil)
+	return s.means(w, nil)
+}
+
+// draw returns the means of the terms over all chunks, and over each of
+// Resamples draws of as many chunks with replacement. The seed is fixed: the
+// same trace gives the same plan.
+func (s *sample) draw() (point []float64, draws [][]float64) {
+	point = s.point()
+	w := make([]float64, len(s.chunks))
 	random := rand.New(rand.NewPCG(2403, 17887))
 	draws = make([][]float64, Resamples)
 	for r := range draws {

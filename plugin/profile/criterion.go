@@ -10,12 +10,14 @@ import (
 
 // A criterion is a rule that gives a set of layers a score; the lowest wins.
 // The score is the sum of the means of its terms, or, where there are none, of
-// the position of the set.
+// the position of the set. A criterion that runs the model gets its scores from
+// package search; its terms only rank what is to be run.
 type criterion struct {
 	name     string
 	terms    func(remove []int) []term
 	position func(layers int, remove []int) float64
 	free     bool // its sets need not be contiguous
+	runs     bool // it compares sets by running the model without them
 }
 
 // A term is one measured mean: the angular distance of x_a and x_b, or, where
@@ -27,10 +29,13 @@ type term struct {
 
 // criteria are all there are, the default first.
 var criteria = []criterion{
+	{name: "auto", terms: angular, runs: true},
 	{name: "angular", terms: angular},
 	{name: "cumulative", terms: cumulative},
 	{name: "influence", terms: influence, free: true},
 	{name: "deepest", position: deepest},
+	{name: "loss", runs: true},
+	{name: "greedy", free: true, runs: true},
 }
 
 // Criteria lists the names accepted in plugin.Selection.Criterion, the default
@@ -41,6 +46,13 @@ func Criteria() []string {
 		names[i] = c.name
 	}
 	return names
+}
+
+// NeedsScore reports whether a criterion compares sets of layers by running the
+// model without them, which Select cannot do. The empty name is the default's.
+func NeedsScore(name string) bool {
+	by, err := named(name)
+	return err == nil && by.runs
 }
 
 func named(name string) (criterion, error) {

@@ -67,7 +67,7 @@ func TestScoreFollowsTheFormulas(t *testing.T) {
 				influence += 1 - cosine[l]
 			}
 			for name, want := range map[string]float64{
-				"": distance[a][a+n], "angular": distance[a][a+n], "cumulative": sum,
+				"angular": distance[a][a+n], "cumulative": sum,
 				"influence": influence, "deepest": float64(layers - a - n),
 			} {
 				if got, err := scoreOf(name, m, remove); err != nil || !near(got, want) {
@@ -92,8 +92,14 @@ func TestScoreFollowsTheFormulas(t *testing.T) {
 }
 
 func TestCriteriaStartWithTheDefault(t *testing.T) {
-	if got := Criteria(); !slices.Equal(got, []string{"angular", "cumulative", "influence", "deepest"}) {
+	if got := Criteria(); !slices.Equal(got, []string{"auto", "angular", "cumulative", "influence", "deepest", "loss", "greedy"}) {
 		t.Error(got)
+	}
+	for name, want := range map[string]bool{"": true, "auto": true, "loss": true, "greedy": true,
+		"angular": false, "cumulative": false, "influence": false, "deepest": false, "magic": false} {
+		if NeedsScore(name) != want {
+			t.Errorf("NeedsScore(%q) is %v", name, !want)
+		}
 	}
 	if by, err := named(""); err != nil || by.name != Criteria()[0] {
 		t.Errorf("the default is %q, %v", by.name, err)

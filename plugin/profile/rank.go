@@ -23,11 +23,7 @@ func (r *request) rank(chunks []plugin.TraceDelta, cuttable func([]int) error) (
 	var draws [][]float64
 	measured := r.by.terms == nil || f.sample.tokens > 0
 	if !measured && r.remove == nil {
-		if err := r.hopeless(cuttable); err != nil {
-			return nil, err
-		}
-		return nil, fmt.Errorf("choose layers by %s: %w: profile the model, or use the criterion %q, which needs no trace",
-			r.by.name, ErrUnmeasured, "deepest")
+		return nil, r.unmeasured(cuttable)
 	}
 	if r.by.terms != nil && f.sample.tokens > 0 {
 		point, draws = f.sample.draw()
@@ -54,6 +50,16 @@ func (r *request) rank(chunks []plugin.TraceDelta, cuttable func([]int) error) (
 	count(allowed)
 	f.others = slices.DeleteFunc(allowed, func(c *candidate) bool { return c == f.chosen })
 	return f, nil
+}
+
+// unmeasured is the error where no token was traced: a trace would help, or the
+// reason why none could.
+func (r *request) unmeasured(cuttable func([]int) error) error {
+	if err := r.hopeless(cuttable); err != nil {
+		return err
+	}
+	return fmt.Errorf("choose layers by %s: %w: profile the model, or use the criterion %q, which needs no trace",
+		r.by.name, ErrUnmeasured, "deepest")
 }
 
 // hopeless says why no trace could find a set that may go, so that none is made

@@ -56,7 +56,14 @@ func resolve(layers int, sel plugin.Selection) (request, error) {
 		}
 	}
 	r.keep[layers-1] = true
-	return r, r.size(sel)
+	if err := r.size(sel); err != nil {
+		return r, err
+	}
+	if r.remove != nil && r.by.runs {
+		// Nothing is left to choose, and the distance can be told without a run.
+		r.by, err = named("angular")
+	}
+	return r, err
 }
 
 // size sets n, and remove where the selection names layers.

@@ -748,6 +748,7 @@ type EvaluateRequest struct {
 	Other         string                 `protobuf:"bytes,4,opt,name=other,proto3" json:"other,omitempty"`
 	Bypass        []int64                `protobuf:"varint,5,rep,packed,name=bypass,proto3" json:"bypass,omitempty"`
 	Evaluate      *Evaluate              `protobuf:"bytes,6,opt,name=evaluate,proto3" json:"evaluate,omitempty"`
+	Profiles      string                 `protobuf:"bytes,7,opt,name=profiles,proto3" json:"profiles,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -822,6 +823,13 @@ func (x *EvaluateRequest) GetEvaluate() *Evaluate {
 		return x.Evaluate
 	}
 	return nil
+}
+
+func (x *EvaluateRequest) GetProfiles() string {
+	if x != nil {
+		return x.Profiles
+	}
+	return ""
 }
 
 type SweepRequest struct {
@@ -2534,14 +2542,15 @@ const file_pare_proto_rawDesc = "" +
 	"\tkeep_loss\x18\x02 \x01(\x01R\bkeepLoss\x12\x1b\n" +
 	"\trepair_kl\x18\x03 \x01(\x01R\brepairKl\x12\x1f\n" +
 	"\vrepair_loss\x18\x04 \x01(\x01R\n" +
-	"repairLoss\"\xb3\x01\n" +
+	"repairLoss\"\xcf\x01\n" +
 	"\x0fEvaluateRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06folder\x18\x02 \x01(\tR\x06folder\x12\x14\n" +
 	"\x05model\x18\x03 \x01(\tR\x05model\x12\x14\n" +
 	"\x05other\x18\x04 \x01(\tR\x05other\x12\x16\n" +
 	"\x06bypass\x18\x05 \x03(\x03R\x06bypass\x124\n" +
-	"\bevaluate\x18\x06 \x01(\v2\x18.pare.plugin.v1.EvaluateR\bevaluate\"\xc5\x02\n" +
+	"\bevaluate\x18\x06 \x01(\v2\x18.pare.plugin.v1.EvaluateR\bevaluate\x12\x1a\n" +
+	"\bprofiles\x18\a \x01(\tR\bprofiles\"\xc5\x02\n" +
 	"\fSweepRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06folder\x18\x02 \x01(\tR\x06folder\x128\n" +

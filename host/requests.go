@@ -1,0 +1,141 @@
+package host
+
+import (
+	"fmt"
+
+	"pare/host/client"
+	"pare/plugin"
+)
+
+// Each of these starts, joins or resumes the job that a request asks for. The job
+// returned is attached.
+
+func (js *jobs) prune(r client.PruneRequest) (*job, error) {
+	selection, err := r.Selection()
+	if err != nil {
+		return nil, err
+	}
+	s, rec, err := newRecord(client.Prune, r.Model)
+	if err != nil {
+		return nil, err
+	}
+	rec.Selection, rec.Force, rec.What, rec.DryRun = selection, r.Force, what(r), r.DryRun
+	if !r.DryRun {
+		name, err := parseName("name", r.Name)
+		if err != nil {
+			return nil, err
+		}
+		rec.Name = name.DisplayShortest()
+	}
+	var with texts
+	if err := with.take("corpus", "corpus", r.Corpus, &rec.Corpus); err != nil {
+		return nil, err
+	}
+	if err := with.takeEvaluate(r.Evaluate, &rec.Evaluate); err != nil {
+		return nil, err
+	}
+	return js.start(rec, with, func(before *record) error {
+		if r.DryRun || before.made() {
+			return nil
+		}
+		_, err := nameFree(rec.Name, s.name, r.Force)
+		return err
+	})
+}
+
+// what says in a word how much a request removes.
+func what(r client.PruneRequest) string {
+	switch {
+	case r.Drop != nil:
+		return fmt.Sprintf("%.4g%%", *r.Drop*100)
+	case r.Layers != nil:
+		if *r.Layers == 1 {
+			return "1 layer"
+		}
+		return fmt.Sprintf("%d layers", *r.Layers)
+	}
+	return r.Range
+}
+
+func (js *jobs) profile(r client.ProfileRequest) (*job, error) {
+	_, rec, err := newRecord(client.Profile, r.Model)
+	if err != nil {
+		return nil, err
+	}
+	rec.Add, rec.What = r.Add, "profile"
+	var with texts
+	if err := with.take("corpus", "corpus", r.Corpus, &rec.Corpus); err != nil {
+		return nil, err
+	}
+	return js.start(rec, with, always)
+}
+
+func (js *jobs) evaluate(r client.EvaluateRequest) (*job, error) {
+	_, rec, err := newRecord(client.Judge, r.Model)
+	if err != nil {
+		return nil, err
+	}
+	rec.What = "evaluate"
+	if rec.Bypass, err = client.Layers("bypass", r.Bypass); err != nil {
+		return nil, err
+	}
+	if r.Other != "" && r.Bypass != "" {
+		return nil, plugin.Errorf(plugin.Invalid, "give another model or the layers to leave out, not both")
+	}
+	if r.Level == plugin.LevelNone {
+		return nil, plugin.Errorf(plugin.Invalid, "level: an evaluation measures something; give quick or full")
+	}
+	if r.Other != "" {
+		other, err := lookUp("other", r.Other)
+		if err != nil {
+			return nil, err
+		}
+		rec.Other, rec.What = other.name.DisplayShortest(), "against "+other.name.DisplayShortest()
+	} else if r.Bypass != "" {
+		rec.What = "without " + r.Bypass
+	}
+	var with texts
+	if err := with.takeEvaluate(&r.Evaluate, &rec.Evaluate); err != nil {
+		return nil, err
+	}
+	return js.start(rec, with, always)
+}
+
+func (js *jobs) sweep(r client.SweepRequest) (*job, error) {
+	_, rec, err := newRecord(client.SweepJob, r.Model)
+	if err != nil {
+		return nil, err
+	}
+	rec.What = "sweep"
+	rec.Sweep = &sweepPlan{Rates: r.Rates, Criteria: r.Criteria, Seeds: r.Seeds, Tolerance: r.Tolerance, EachLayer: r.EachLayer}
+	if rec.Sweep.Protect, err = client.Layers("protect", r.Protect); err != nil {
+		return nil, err
+	}
+	if r.Seeds < 0 {
+		return nil, plugin.Errorf(plugin.Invalid, "seeds is %d; give 1 or more", r.Seeds)
+	}
+	if r.Evaluate != nil && len(r.Evaluate.Tasks) > 0 {
+		return nil, plugin.Errorf(plugin.Invalid, "evaluate: a sweep scores text alone; leave tasks out, and give them to /api/prune/evaluate")
+	}
+	var with texts
+	if err := with.take("corpus", "corpus", r.Corpus, &rec.Corpus); err != nil {
+		return nil, err
+	}
+	if err := with.takeEvaluate(r.Evaluate, &rec.Evaluate); err != nil {
+		return nil, err
+	}
+	return js.start(rec, with, always)
+}
+
+func always(*record) error { return nil }
+
+// newRecord begins the record of a job on a model.
+func newRecord(kind, model string) (stored, *record, error) {
+	s, err := lookUp("model", model)
+	if err != nil {
+		return s, nil, err
+	}
+	rec := &record{Digest: s.gguf.Digest}
+	rec.Kind, rec.Model = kind, s.name.DisplayShortest()
+	return s, rec, nil
+}

@@ -1,0 +1,139 @@
+package engine
+
+import (
+	"log/slog"
+	"slices"
+
+	"github.com/ollama/ollama/envconfig"
+	"github.com/ollama/ollama/llama"
+	"github.com/ollama/ollama/ml"
+
+	"pare/plugin"
+)
+
+const (
+	batchTokens = 512
+	batchBytes  = 256 << 20 // of logits that a batch gives at most
+	contextStep = 256
+)
+
+// A model is a loaded GGUF with a context, which holds what was computed last.
+type model struct {
+	file
+	handle    *llama.Model
+	devices   []uint64
+	offloaded int
+	short     bool
+
+	context *llama.Context
+	size    int // of the context, in tokens
+	threads int
+	batch   *llama.Batch
+	held    []int32 // tokens whose keys and values the context holds
+	bypass  []int   // how they were computed
+}
+
+// load loads the model with a context of so many tokens, on as many layers of
+// GPUs as there is memory for.
+func load(f file, size, threads int) (*model, error) {
+	m := &model{file: f, devices: gpus()}
+	if len(m.devices) > 0 {
+		m.offloaded = f.offload(gpuMemory(m.devices), size)
+		m.short = m.offloaded <= f.layers
+	} else {
+		m.short = f.short()
+	}
+	for {
+		err := m.try(size, threads)
+		if err == nil {
+			return m, nil
+		}
+		m.free()
+		if m.offloaded == 0 {
+			return nil, err
+		}
+		slog.Warn("a model does not fit into the memory of GPUs; trying fewer layers", "model", f.path, "layers", m.offloaded)
+		m.offloaded, m.short = m.offloaded*3/4, true
+	}
+}
+
+// try loads the model with the layers that it has set its mind on.
+func (m *model) try(size, threads int) error {
+	var err error
+	m.handle, err = llama.LoadModelFromFile(m.path, llama.ModelParams{Devices: m.devices, NumGpuLayers: m.offloaded, UseMmap: true})
+	if err != nil {
+		m.handle = nil
+		return plugin.Errorf(plugin.Refused, "load model %s: its architecture %q, or a file like this one, is only known to Ollama's own engine; Pare cannot score it yet", m.name(), m.architecture)
+	}
+	return m.makeContext(size, threads)
+}
+
+// fit sees to a context of so many tokens and threads. A larger one is kept.
+func (m *model) fit(size, threads int) error {
+	if m.context != nil && size <= m.size && threads == m.threads {
+		return nil
+	}
+	return m.makeContext(max(size, m.size), threads)
+}
+
+func (m *model) makeContext(size, threads int) (err error) {
+	m.freeContext()
+	size = max(1, (size+contextStep-1)/contextStep) * contextStep
+	n := min(m.batchSize(), size)
+	m.context, err = llama.NewContextWithModel(m.handle, llama.NewContextParams(size, n, 1, threads, flashAttention(), ""))
+	if err != nil {
+		m.context = nil
+		return plugin.Errorf(plugin.Unavailable, "make a context of %d tokens for %s: memory does not suffice; free some, or use shorter texts", size, m.name())
+	}
+	if m.batch, err = llama.NewBatch(n, 1, 0); err != nil {
+		m.batch = nil
+		return plugin.Errorf(plugin.Unavailable, "make a batch of %d tokens for %s: %w", n, m.name(), err)
+	}
+	m.size, m.threads = size, threads
+	return nil
+}
+
+// batchSize is 512 tokens, or a smaller power of two where the vocabulary is large.
+func (m *model) batchSize() int {
+	n := batchTokens
+	for n > 32 && n*m.handle.NumVocab()*4 > batchBytes {
+		n /= 2
+	}
+	return n
+}
+
+// flashAttention is what Ollama's server tells its runners.
+func flashAttention() ml.FlashAttentionType {
+	byUser := envconfig.FlashAttention(true) == envconfig.FlashAttention(false)
+	switch {
+	case !byUser:
+		return ml.FlashAttentionAuto
+	case envconfig.FlashAttention(true):
+		return ml.FlashAttentionEnabled
+	}
+	return ml.FlashAttentionDisabled
+}
+
+// forget empties the context, and says how it will be filled.
+func (m *model) forget(bypass []int) {
+	m.context.KvCacheClear()
+	m.held, m.bypass = m.held[:0], slices.Clone(bypass)
+}
+
+func (m *model) freeContext() {
+	if m.batch != nil {
+		m.batch.Free()
+	}
+	if m.context != nil {
+		freeContext(m.context)
+	}
+	m.batch, m.context, m.size, m.held = nil, nil, 0, nil
+}
+
+func (m *model) free() {
+	m.freeContext()
+	if m.handle != nil {
+		llama.FreeModel(m.handle)
+		m.handle = nil
+	}
+}

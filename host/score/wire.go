@@ -1,0 +1,166 @@
+package score
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"pare/plugin"
+)
+
+// A Model is a GGUF and the way to run it.
+type Model struct {
+	Path    string
+	Bypass  []int // layers left out, 0-based and sorted
+	Threads int   // 0: as many as Ollama would use
+}
+
+// Sampling says how tokens are chosen, in the terms of Ollama's options. With a
+// Temperature of 0 it is always the most likely one, after the penalties; a
+// RepeatPenalty of 0 is taken for 1, which is none, and so are a TopP and a
+// TypicalP of 0.
+type Sampling struct {
+	Temperature      float32
+	TopK             int
+	TopP             float32
+	MinP             float32
+	TypicalP         float32
+	RepeatLastN      int
+	RepeatPenalty    float32
+	PresencePenalty  float32
+	FrequencyPenalty float32
+	Seed             uint32
+}
+
+// A Generation is a prompt to go on from.
+type Generation struct {
+	Model     Model
+	Beside    []Model  // stay loaded too, for the requests that follow
+	Prompt    string   // rendered by the model's template; special tokens in it count
+	Stop      []string // end the answer and are no part of it
+	MaxTokens int      // of the answer; 0 or less: as many as the context takes
+	Sampling  Sampling
+	Continue  bool // go on from the answer before, where the prompt begins with it: only the rest is computed
+}
+
+// A Request is what the server sends. One of the pointers is set, or Cancel.
+// The process answers each but a cancel with replies of which the last is Done.
+type Request struct {
+	ID        uint64
+	Cancel    bool // of the request with this ID, if it still runs
+	Open      *Open
+	Tokenize  *Tokenize
+	Score     *Score
+	Generate  *Generation
+	Footprint *Footprint
+}
+
+// Open loads models and lets go of all others. It is answered by one Opened for each.
+type Open struct {
+	Models  []Model
+	Context int  // tokens that a context must take
+	Again   bool // load those that did not fit into the memory of GPUs anew
+}
+
+// Opened tells where a model went.
+type Opened struct {
+	Path      string
+	Layers    int // with one for the output
+	Offloaded int // of Layers, to GPUs
+	Short     bool
+}
+
+// Tokenize turns texts into tokens.
+type Tokenize struct {
+	Path    string
+	Texts   []string
+	Special bool // names of special tokens in a text stand for them
+}
+
+// Score runs sequences through variants, a group at a time.
+type Score struct {
+	Variants  []Model
+	Sequences []plugin.Sequence
+	Compare   bool
+}
+
+// Footprint measures one model in a process that does nothing else.
+type Footprint struct {
+	Path string
+}
+
+// A Reply is what the process sends.
+type Reply struct {
+	Opened    *Opened
+	Tokens    [][]int32
+	Score     *plugin.Score
+	Text      string // of an answer, whole characters
+	Answer    *plugin.Answer
+	Footprint *plugin.Footprint
+	Done      bool // nothing else follows
+	Failure   *Failure
+}
+
+// A Failure is an error on the wire; its reply is Done.
+type Failure struct {
+	Kind     plugin.Kind
+	Sentence string
+	Canceled bool
+}
+
+// Fail makes the failure that tells of err.
+func Fail(err error) *Failure {
+	return &Failure{Kind: plugin.KindOf(err), Sentence: err.Error(), Canceled: errors.Is(err, context.Canceled)}
+}
+
+func (f *Failure) err() error {
+	if f.Canceled {
+		return context.Canceled
+	}
+	return &plugin.Error{Kind: f.Kind, Err: errors.New(f.Sentence)}
+}
+
+// check refuses what no model could answer, before any is loaded.
+func check(variants []Model, sequences []plugin.Sequence) error {
+	if len(variants) == 0 {
+		return plugin.Errorf(plugin.Invalid, "score: no variant is given; give one or more")
+	}
+	for _, v := range variants {
+		if err := v.check(); err != nil {
+			return err
+		}
+	}
+	for i, s := range sequences {
+		switch n := len(s.Tokens); {
+		case n < 2:
+			return plugin.Errorf(plugin.Invalid, "score sequence %d: %d tokens; it takes two or more, as the first is never scored", i, n)
+		case s.From < 1 || s.From >= n:
+			return plugin.Errorf(plugin.Invalid, "score sequence %d: From is %d; of %d tokens it must be 1 to %d", i, s.From, n, n-1)
+		}
+	}
+	return nil
+}
+
+func (m Model) check() error {
+	if m.Path == "" {
+		return errors.New("score: a variant without the path of a model")
+	}
+	for i, l := range m.Bypass {
+		if l < 0 || i > 0 && l <= m.Bypass[i-1] {
+			return plugin.Errorf(plugin.Invalid, "leave out layers %s: give each layer once, in ascending order, from 0", fmt.Sprint(m.Bypass))
+		}
+	}
+	return nil
+}
+
+// paths are the files of variants, each once.
+func paths(variants []Model) []string {
+	var out []string
+	for _, v := range variants {
+		if !slices.Contains(out, v.Path) {
+			out = append(out, v.Path)
+		}
+	}
+	return out
+}

@@ -1,0 +1,159 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/ollama/ollama/api"
+
+	"pare/host/score"
+	"pare/plugin"
+)
+
+// Tokenize implements plugin.Host.
+func (l *lent) Tokenize(ctx context.Context, model string, texts []string) ([][]int32, error) {
+	s, err := l.lookUp(model)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := l.scorer.Tokenize(ctx, s.path, texts, false)
+	if err != nil {
+		return nil, fmt.Errorf("tokenize for %s: %w", model, err)
+	}
+	return tokens, nil
+}
+
+// Score implements plugin.Host.
+func (l *lent) Score(ctx context.Context, r plugin.ScoreRequest, each func(plugin.Score) error) error {
+	models, err := l.variants(r.Model, r.Variants)
+	if err != nil {
+		return err
+	}
+	return l.scorer.Score(ctx, models, r.Sequences, r.Compare, each)
+}
+
+// Generate implements plugin.Host. Of the model's own parameters those count that
+// choose among likely tokens; none that keep it from repeating itself, as that is
+// among what answers are compared for.
+func (l *lent) Generate(ctx context.Context, r plugin.GenerateRequest, each func(plugin.Answer) error) error {
+	s, err := l.lookUp(r.Model)
+	if err != nil {
+		return err
+	}
+	models, err := l.variants(r.Model, r.Variants)
+	if err != nil {
+		return err
+	}
+	chat, err := s.chat()
+	if err != nil {
+		return err
+	}
+	o := chat.options
+	g := score.Generation{Beside: models, Stop: o.Stop, MaxTokens: r.MaxTokens, Sampling: score.Sampling{
+		Temperature: float32(r.Temperature), TopK: o.TopK, TopP: o.TopP, MinP: o.MinP, Seed: r.Seed,
+	}}
+	for i, prompt := range r.Prompts {
+		g.Prompt, err = chat.render([]api.Message{{Role: "user", Content: prompt}}, nil)
+		if err != nil {
+			return err
+		}
+		for v := range models {
+			g.Model = models[v]
+			answer, err := l.scorer.Generate(ctx, g, func(string) error { return nil })
+			if err != nil {
+				return fmt.Errorf("answer prompt %d: %w", i, err)
+			}
+			answer.Prompt, answer.Variant = i, v
+			if err := each(answer); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Footprint implements plugin.Host.
+func (l *lent) Footprint(ctx context.Context, model string, v plugin.Variant) (plugin.Footprint, error) {
+	models, err := l.variants(model, []plugin.Variant{{Path: v.Path, Model: v.Model}})
+	if err != nil {
+		return plugin.Footprint{}, err
+	}
+	return l.scorer.Footprint(ctx, models[0].Path)
+}
+
+// variants finds the files of variants. All run on as many threads as the call's
+// model is served with.
+func (l *lent) variants(name string, variants []plugin.Variant) ([]score.Model, error) {
+	s, err := l.lookUp(name)
+	if err != nil {
+		return nil, err
+	}
+	o, err := s.options()
+	if err != nil {
+		return nil, err
+	}
+	models := make([]score.Model, len(variants))
+	for i, v := range variants {
+		models[i] = score.Model{Path: s.path, Bypass: v.Bypass, Threads: o.NumThread}
+		switch {
+		case v.Path != "":
+			models[i].Path, err = l.inFolder(v.Path)
+		case v.Model != "":
+			var other stored
+			other, err = lookUp("model", v.Model)
+			models[i].Path = other.path
+		}
+		if err != nil {
+			return nil, fmt.Errorf("find variant %d of %s: %w", i, name, err)
+		}
+	}
+	return models, nil
+}
+
+// inFolder is the real path of a file, which must be in the call's folder.
+func (l *lent) inFolder(file string) (string, error) {
+	path, err := filepath.EvalSymlinks(file)
+	if err != nil {
+		return "", err
+	}
+	folder, err := filepath.EvalSymlinks(l.folder)
+	if err != nil {
+		return "", err
+	}
+	if !strings.HasPrefix(path, folder+string(filepath.Separator)) {
+		return "", plugin.Errorf(plugin.Invalid, "the file is outside the job's folder")
+	}
+	return path, nil
+}
+
+// unloading is how long serving runners may take to let go of their memory.
+const unloading = 10 * time.Second
+
+// unload ends the runners that serve, for a model to be scored needs the memory.
+// They start again when they are asked. What goes wrong costs speed alone.
+func unload(ollama *api.Client, log *slog.Logger) func(context.Context) {
+	return func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, unloading)
+		defer cancel()
+		for running := []api.ProcessModelResponse{{}}; len(running) > 0; {
+			all, err := ollama.ListRunning(ctx)
+			if err != nil {
+				log.Warn("cannot make room for scoring", "error", err)
+				return
+			}
+			running = all.Models
+			for _, m := range running {
+				r := &api.GenerateRequest{Model: m.Model, KeepAlive: &api.Duration{}}
+				if err := ollama.Generate(ctx, r, func(api.GenerateResponse) error { return nil }); err != nil {
+					log.Warn("cannot make room for scoring", "model", m.Model, "error", err)
+					return
+				}
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+}

@@ -1,0 +1,31 @@
+// Package evaluate is the arithmetic of judging a model: it turns the
+// log-probabilities, choices and answers of a model, and of what became of it,
+// into estimates with intervals and into a verdict. It runs no model and reads
+// no files.
+//
+// "Before" is the model that all else is held against, "after" what was made of
+// it: a cut, a repair, or the same file run without some layers. Both are run
+// on the same tokens and compared on each of them: differences between texts
+// are far greater than those between models, and cancel only when paired.
+//
+// Numbers that come in are taken to be finite: a model that computes a NaN is
+// to be refused where its scores arrive. All that goes out is finite too and
+// can be written as JSON.
+package evaluate
+
+import "fmt"
+
+// Protocol says how text was scored, for a person who wants to measure the same
+// again: it was cut into chunks of at most chunk tokens, of which those from
+// the index from on were scored.
+func Protocol(chunk, from int) string {
+	scored := fmt.Sprintf("the tokens from number %d on are scored, each given all before it in its chunk", from+1)
+	if from <= 1 {
+		scored = "all tokens but the first are scored, each given all before it in its chunk"
+	}
+	return fmt.Sprintf("Each text is cut into chunks of at most %d tokens and each chunk runs from an empty context; %s. "+
+		"Perplexity is exp of the mean negative log-probability over tokens. KL is the divergence of the next-token distribution "+
+		"from that of the original model over the whole vocabulary, agreement the share of tokens where both find the same one most likely. "+
+		"Standard errors are over chunks, differences are paired by chunk, intervals are at 95%%. "+
+		"A multiple-choice answer is the choice whose log-probability per byte is highest.", chunk, scored)
+}

@@ -1,0 +1,193 @@
+package evaluate
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"pare/plugin"
+)
+
+// Judge says what to do with the second model of an evaluation. It rests on KL
+// and on multiple-choice questions, whichever says the worse; perplexity does
+// not count, since training brings it down on text of its own style without
+// bringing the model back.
+//
+// The mean KL decides by its value, which is known well. Questions are few, so
+// they decide only where more is lost than a threshold allows beyond doubt.
+// Where nothing was compared the verdict says nothing, Say is "".
+func Judge(e *plugin.Evaluation, t plugin.Thresholds) plugin.Verdict {
+	var text plugin.TextScore
+	var tasks plugin.TaskScore
+	if len(e.Text) > 0 {
+		text = e.Text[0]
+	}
+	if len(e.Tasks) > 0 {
+		tasks = e.Tasks[0]
+	}
+	return judge(text, tasks, sufferers(e), t)
+}
+
+// JudgeText is Judge where only text was scored.
+func JudgeText(text plugin.TextScore, t plugin.Thresholds) plugin.Verdict {
+	return judge(text, plugin.TaskScore{}, nil, t)
+}
+
+func judge(text plugin.TextScore, tasks plugin.TaskScore, worst []sufferer, t plugin.Thresholds) plugin.Verdict {
+	t = WithDefaults(t)
+	v := plugin.Verdict{Thresholds: t}
+	if text.KL == nil && tasks.Change == nil {
+		v.Reason = "there is no second model, or its text and answers were not compared"
+		return v
+	}
+	v.Say = worse(byText(text, t), byTasks(tasks, t))
+	var reasons []string
+	if text.KL != nil {
+		reasons = append(reasons, textReason(text, t))
+	}
+	if text.Agreement != nil {
+		reasons = append(reasons, fmt.Sprintf("the same next token %s of the time", percent(text.Agreement.Value)))
+	}
+	if tasks.Change != nil {
+		reasons = append(reasons, taskReason(tasks))
+	}
+	v.Reason = strings.Join(reasons, ", ") + "; " + suffering(worst, v.Say)
+	return v
+}
+
+// worse is the more severe of two verdicts.
+func worse(a, b string) string {
+	order := []string{plugin.Keep, plugin.Repair, plugin.TooMuch}
+	return order[max(slices.Index(order, a), slices.Index(order, b))]
+}
+
+func byText(s plugin.TextScore, t plugin.Thresholds) string {
+	switch {
+	case s.KL == nil || s.KL.Value <= t.KeepKL:
+		return plugin.Keep
+	case s.KL.Value <= t.RepairKL:
+		return plugin.Repair
+	}
+	return plugin.TooMuch
+}
+
+func byTasks(s plugin.TaskScore, t plugin.Thresholds) string {
+	switch {
+	case s.Change == nil || !lostMore(s, t.KeepLoss, 0):
+		return plugin.Keep
+	case !aboveChance(s) || !lostMore(s, t.RepairLoss, s.Chance):
+		return plugin.Repair
+	}
+	return plugin.TooMuch
+}
+
+// lostMore reports whether more than a given share of the right answers above a
+// base is lost, with 97.5% confidence. With b and a the shares of right answers
+// before and after, that is b - a > share (b - base): a linear combination of b
+// and a, whose error follows from theirs and that of a - b, which tells their
+// covariance.
+func lostMore(s plugin.TaskScore, share, base float64) bool {
+	b, a, change := square(s.Before.Error), square(s.After.Error), square(s.Change.Error)
+	keep := 1 - share
+	excess := keep*s.Before.Value - s.After.Value + share*base
+	variance := keep*keep*b + a - keep*(a+b-change)
+	return excess-z*math.Sqrt(max(0, variance)) > 0
+}
+
+func square(x float64) float64 { return x * x }
+
+// aboveChance reports whether the first model knows more than guessing gets.
+func aboveChance(s plugin.TaskScore) bool { return s.Before.Low > s.Chance }
+
+func textReason(s plugin.TextScore, t plugin.Thresholds) string {
+	limit := fmt.Sprintf("keep: up to %.3g", t.KeepKL)
+	if s.KL.Value > t.RepairKL {
+		limit = fmt.Sprintf("worth a repair: up to %.3g", t.RepairKL)
+	}
+	return fmt.Sprintf("KL %.3g nats a token from the original model (%s)", s.KL.Value, limit)
+}
+
+func taskReason(s plugin.TaskScore) string {
+	reason := fmt.Sprintf("right answers %s before, %s after", percent(s.Before.Value), percent(s.After.Value))
+	switch left := (s.After.Value - s.Chance) / (s.Before.Value - s.Chance); {
+	case !aboveChance(s):
+		return reason + fmt.Sprintf(" (guessing gets %s)", percent(s.Chance))
+	case s.Change.Low <= 0 && s.Change.High >= 0:
+		return reason + fmt.Sprintf(" (within the noise of %s)", many(int64(s.Questions), "question"))
+	case left <= 0:
+		return reason + " (none of those above chance left)"
+	default:
+		return reason + fmt.Sprintf(" (%s of those above chance left)", percent(left))
+	}
+}
+
+// A sufferer is a style of text or a kind of question that fared worse than the
+// whole.
+type sufferer struct {
+	name, how string
+	loss      float64
+}
+
+// sufferers are the two styles of text whose KL is furthest above that of all
+// text, and the two kinds of question that lost most, beyond doubt; the worst
+// of each first.
+func sufferers(e *plugin.Evaluation) []sufferer {
+	var styles, kinds []sufferer
+	for i, s := range e.Text {
+		if i > 0 && s.KL != nil && e.Text[0].KL != nil && s.KL.Value > e.Text[0].KL.Value {
+			styles = append(styles, sufferer{s.Style, fmt.Sprintf("KL %.3g", s.KL.Value), s.KL.Value})
+		}
+	}
+	for i, s := range e.Tasks {
+		if i > 0 && s.Change != nil && s.Change.High < 0 {
+			how := fmt.Sprintf("right answers %s to %s", percent(s.Before.Value), percent(s.After.Value))
+			kinds = append(kinds, sufferer{s.Name, how, -s.Change.Value})
+		}
+	}
+	return append(worstTwo(styles), worstTwo(kinds)...)
+}
+
+func worstTwo(s []sufferer) []sufferer {
+	slices.SortStableFunc(s, func(a, b sufferer) int { return cmp.Compare(b.loss, a.loss) })
+	return s[:min(2, len(s))]
+}
+
+// suffering names what was measured to be worst, and arithmetic and code where
+// that does not show them: they fall first in what has been published on
+// cutting layers.
+func suffering(worst []sufferer, say string) string {
+	rule := "arithmetic and code suffer first"
+	if say == plugin.Keep {
+		rule = "arithmetic and code would suffer first"
+	}
+	if len(worst) == 0 {
+		return rule
+	}
+	var list []string
+	named := map[string]bool{}
+	for _, s := range worst {
+		list = append(list, fmt.Sprintf("%s (%s)", s.name, s.how))
+		named[s.name] = true
+	}
+	measured := "worst in " + strings.Join(list, ", ")
+	if named["arithmetic"] && named["code"] {
+		return measured
+	}
+	return measured + "; as a rule " + rule
+}
+
+// percent writes a share to a tenth of a percent: "12.8%", "50%".
+func percent(share float64) string {
+	return strconv.FormatFloat(math.Round(1000*share)/10, 'f', -1, 64) + "%"
+}
+
+// many writes a number of things: "1 chunk", "5 chunks".
+func many(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

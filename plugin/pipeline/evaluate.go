@@ -1,0 +1,90 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+
+	"pare/convert"
+	"pare/gguf"
+	"pare/plugin"
+)
+
+// Evaluate implements plugin.Pruner.
+func (p Pipeline) Evaluate(ctx context.Context, r plugin.EvaluateRequest, h plugin.Host, event func(plugin.Event)) (plugin.Evaluation, error) {
+	e, err := p.evaluate(ctx, r, h, event)
+	return e, kinded(err)
+}
+
+func (p Pipeline) evaluate(ctx context.Context, r plugin.EvaluateRequest, h plugin.Host, event func(plugin.Event)) (plugin.Evaluation, error) {
+	if err := checkEvaluate(r.Evaluate); err != nil {
+		return plugin.Evaluation{}, err
+	}
+	m, err := h.Model(ctx, r.Model)
+	if err != nil {
+		return plugin.Evaluation{}, err
+	}
+	f, shape, err := open(m)
+	if err != nil {
+		return plugin.Evaluation{}, err
+	}
+	defer f.Close()
+	j := judging{
+		model: m, config: r.Evaluate, window: choice{shape: shape}.window(),
+		before: plugin.Measured{ModelInfo: infoOf(m, shape)},
+	}
+	if j.after, j.other, err = otherSide(ctx, r, m, f, shape, h); err != nil {
+		return plugin.Evaluation{}, err
+	}
+	kept, err := plugin.LoadProfile(r.Profiles, m.Digest)
+	if err != nil && !errors.Is(err, plugin.ErrNoProfile) {
+		return plugin.Evaluation{}, err
+	}
+	j.used = usedText(kept.Corpora)
+	b, err := openBook(plugin.ProfileFolder(r.Profiles, m.Digest))
+	if err != nil {
+		return plugin.Evaluation{}, err
+	}
+	defer b.close()
+	e, err := j.judge(ctx, b, h, event)
+	if err != nil {
+		return e, err
+	}
+	return e, save(filepath.Join(r.Folder, "report.json"), e)
+}
+
+// otherSide is what the model is held against: another, or itself without some
+// layers, or nothing.
+func otherSide(ctx context.Context, r plugin.EvaluateRequest, m plugin.Model, f *gguf.File, shape convert.Model, h plugin.Host) (*plugin.Measured, variant, error) {
+	switch {
+	case r.Other != "":
+		o, err := h.Model(ctx, r.Other)
+		if err != nil {
+			return nil, variant{}, err
+		}
+		g, second, err := open(o)
+		if err != nil {
+			return nil, variant{}, err
+		}
+		g.Close()
+		v := variant{name: o.Digest, Variant: plugin.Variant{Model: o.Name}}
+		return &plugin.Measured{ModelInfo: infoOf(o, second)}, v, nil
+	case len(r.Bypass) > 0:
+		if err := shape.CheckCut(r.Bypass); err != nil {
+			return nil, variant{}, err
+		}
+		info := infoOf(m, shape)
+		v := bypassing(r.Bypass)
+		bytes, parameters := convert.Weight(f, r.Bypass)
+		info.Name, info.Digest = info.Name+" without "+v.name, ""
+		info.Layers -= len(r.Bypass)
+		info.Bytes -= bytes
+		info.Parameters -= parameters
+		return &plugin.Measured{ModelInfo: info, Bypass: r.Bypass}, v, nil
+	}
+	return nil, variant{}, nil
+}
+
+func infoOf(m plugin.Model, shape convert.Model) plugin.ModelInfo {
+	return plugin.ModelInfo{Name: m.Name, Digest: m.Digest, Layers: shape.Layers, Bytes: m.Size, Parameters: shape.Parameters}
+}

@@ -1,0 +1,190 @@
+package pipeline
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// A journal is a file to which what was measured of a model is added, and never
+// changed: after the magic, each entry is its length and its CRC-32C, 4 bytes
+// each, little-endian, and a gob of T. An entry that a crash cut short is dropped,
+// and one that was damaged later is passed over.
+type journal[T any] struct {
+	journalForm[T]
+	file *os.File // open for adding; nil if it was only read
+	all  []entry[T]
+}
+
+// A journalForm is what journals of a kind have in common.
+type journalForm[T any] struct {
+	name  string // of the file
+	magic string // 8 bytes, with a version
+	what  string // it holds, for errors: "trace"
+	valid func(*T) error
+}
+
+// An entry is a value and what identifies it.
+type entry[T any] struct {
+	value T
+	sum   [sha256.Size]byte
+}
+
+const maxEntry = 256 << 20 // bytes; the trace of a model of 1,024 layers needs 25 MB
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// read reads the entries in a model's folder, if there are any. It changes
+// nothing: what looks torn may be an entry that another is adding just now.
+func (form journalForm[T]) read(folder string) (*journal[T], error) {
+	f, err := os.Open(filepath.Join(folder, form.name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return &journal[T]{journalForm: form}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the %s: %w", form.what, err)
+	}
+	defer f.Close()
+	all, _, err := form.load(f)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", f.Name(), err)
+	}
+	return &journal[T]{journalForm: form, all: all}, nil
+}
+
+// open reads the entries in a model's folder, or starts a new file, for adding.
+// There must be one caller at a time.
+func (form journalForm[T]) open(folder string) (*journal[T], error) {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, fmt.Errorf("keep the %s: %w", form.what, err)
+	}
+	f, err := os.OpenFile(filepath.Join(folder, form.name), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("keep the %s: %w", form.what, err)
+	}
+	all, end, err := form.load(f)
+	if err == nil {
+		err = form.endAt(f, end)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("read %s: %w", f.Name(), err)
+	}
+	return &journal[T]{journalForm: form, file: f, all: all}, nil
+}
+
+// load reads all whole entries and says where the last of them ends: at 0 if not
+// even the magic is there.
+func (form journalForm[T]) load(f io.Reader) (all []entry[T], end int64, err error) {
+	magic := make([]byte, len(form.magic))
+	if _, err := io.ReadFull(f, magic); torn(err) {
+		return nil, 0, nil
+	} else if err != nil {
+		return nil, 0, err
+	}
+	if string(magic) != form.magic {
+		return nil, 0, fmt.Errorf("it is not a %s of this version of Pare; delete it to measure the model again", form.what)
+	}
+	end = int64(len(magic))
+	for at := end; ; {
+		payload, size, err := nextEntry(f)
+		if torn(err) {
+			return all, end, nil
+		}
+		at += size
+		if errors.Is(err, errDamaged) {
+			continue
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		e, err := form.decode(payload)
+		if err != nil {
+			return nil, 0, err
+		}
+		all, end = append(all, e), at
+	}
+}
+
+// endAt cuts off what follows the last whole entry, and goes there to add.
+func (form journalForm[T]) endAt(f *os.File, end int64) error {
+	if err := f.Truncate(end); err != nil {
+		return err
+	}
+	if _, err := f.Seek(end, io.SeekStart); err != nil || end > 0 {
+		return err
+	}
+	_, err := f.WriteString(form.magic)
+	return err
+}
+
+// What may be wrong with an entry: nothing behind it can be found, or it alone is
+// to be passed over.
+var (
+	errNoEntry = errors.New("no entry begins here")
+	errDamaged = errors.New("the entry is damaged")
+)
+
+// torn reports whether err is the end of the entries, clean or not.
+func torn(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, errNoEntry)
+}
+
+// nextEntry reads one entry and returns its payload and its size with the head,
+// the size also with errDamaged.
+func nextEntry(r io.Reader) (payload []byte, size int64, err error) {
+	var head [8]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, 0, err
+	}
+	n := int64(binary.LittleEndian.Uint32(head[:4]))
+	if n == 0 || n > maxEntry { // a head of zeros has the right CRC: some disks leave them after a crash
+		return nil, 0, errNoEntry
+	}
+	var b bytes.Buffer
+	if _, err := io.CopyN(&b, r, n); err != nil {
+		return nil, 0, err
+	}
+	size = int64(len(head)) + n
+	if crc32.Checksum(b.Bytes(), castagnoli) != binary.LittleEndian.Uint32(head[4:]) {
+		return nil, size, errDamaged
+	}
+	return b.Bytes(), size, nil
+}
+
+func (form journalForm[T]) decode(payload []byte) (entry[T], error) {
+	e := entry[T]{sum: sha256.Sum256(payload)}
+	if err := gob.NewDecoder(bytes.NewReader(payload)).Decode(&e.value); err != nil {
+		return e, fmt.Errorf("decode an entry of the %s: %w", form.what, err)
+	}
+	return e, form.valid(&e.value)
+}
+
+// add appends a value; when add returns it is on disk.
+func (j *journal[T]) add(v T) error {
+	var b bytes.Buffer
+	if err := gob.NewEncoder(&b).Encode(v); err != nil {
+		return fmt.Errorf("keep the %s: %w", j.what, err)
+	}
+	var head [8]byte
+	binary.LittleEndian.PutUint32(head[:4], uint32(b.Len()))
+	binary.LittleEndian.PutUint32(head[4:], crc32.Checksum(b.Bytes(), castagnoli))
+	if _, err := j.file.Write(append(head[:], b.Bytes()...)); err != nil {
+		return fmt.Errorf("keep the %s: %w", j.what, err)
+	}
+	if err := j.file.Sync(); err != nil {
+		return fmt.Errorf("keep the %s: %w", j.what, err)
+	}
+	j.all = append(j.all, entry[T]{v, sha256.Sum256(b.Bytes())})
+	return nil
+}
+
+func (j *journal[T]) close() error { return j.file.Close() }

@@ -1,0 +1,95 @@
+package pipeline
+
+import (
+	"context"
+	"strings"
+
+	"pare/plugin"
+	"pare/plugin/corpus"
+	"pare/plugin/evaluate"
+)
+
+// A question is one whose choices can be scored.
+type question struct {
+	corpus.Question
+	choices []passage // context and choice; scored is the choice
+}
+
+// questionsOf reads the files of a request, Pare's own questions where it has none.
+func questionsOf(files []plugin.Corpus) ([]corpus.Question, error) {
+	if len(files) == 0 {
+		return corpus.Tasks(), nil
+	}
+	var all []corpus.Question
+	for _, f := range files {
+		name, data, err := readFile(f, "questions")
+		if err != nil {
+			return nil, err
+		}
+		qs, err := corpus.ParseQuestions(name, data)
+		if err != nil {
+			return nil, plugin.Errorf(plugin.Invalid, "read the questions: %w", err)
+		}
+		all = append(all, qs...)
+	}
+	return all, nil
+}
+
+// passQuestions tokenizes questions. A choice begins where its tokens part from
+// those of the context alone, since the last of these may merge with its first.
+// One that does not fit into the window is asked with the end of its context.
+func passQuestions(ctx context.Context, h plugin.Host, m plugin.Model, asked []corpus.Question, window int) ([]question, error) {
+	var texts []string
+	for _, q := range asked {
+		texts = append(texts, q.Context)
+		for _, c := range q.Choices {
+			texts = append(texts, q.Context+c)
+		}
+	}
+	tokens, err := h.Tokenize(ctx, m.Name, texts)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]question, len(asked))
+	for i, q := range asked {
+		out[i].Question = q
+		given := tokens[0]
+		for _, t := range tokens[1 : 1+len(q.Choices)] {
+			from := max(1, shared(given, t))
+			if over := len(t) - window; over > 0 {
+				t, from = t[over:], max(1, from-over)
+			}
+			if from >= len(t) {
+				return nil, plugin.Errorf(plugin.Invalid, "question %d (%s): a choice adds nothing to %q that the model could tell apart; give each choice a word of its own",
+					i+1, q.Kind, q.Context)
+			}
+			out[i].choices = append(out[i].choices, newPassage(q.Kind, t, from))
+		}
+		tokens = tokens[1+len(q.Choices):]
+	}
+	return out, nil
+}
+
+// shared is the number of tokens that two lists begin with alike.
+func shared(a, b []int32) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
+// answers are what a variant made of questions that were scored.
+func (b *book) answers(qs []question, v variant) []evaluate.Question {
+	out := make([]evaluate.Question, len(qs))
+	for i, q := range qs {
+		out[i] = evaluate.Question{Name: q.Kind, Answer: q.Answer}
+		for k, p := range q.choices {
+			t, _ := b.find(p, v)
+			out[i].Choices = append(out[i].Choices, evaluate.ScoredChoice{
+				LogProb: -t.Sums.NLL, Tokens: int(t.Sums.Tokens), Bytes: len(strings.TrimSpace(q.Choices[k])),
+			})
+		}
+	}
+	return out
+}

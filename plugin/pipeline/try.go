@@ -1,0 +1,185 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"pare/plugin"
+	"pare/plugin/corpus"
+	"pare/plugin/profile"
+	"pare/plugin/search"
+)
+
+// Losses are compared on short pieces of text, enough of them to tell blocks
+// apart that differ by a few hundredths of a nat.
+const (
+	triedTokens = 6000 // at most
+	triedWindow = 160
+)
+
+// tried is the text that losses were last compared on, kept beside the scores as
+// text.json, so that a plan can be made from them again.
+type tried struct {
+	Version  int               `json:"version"`
+	Info     plugin.CorpusInfo `json:"info"`
+	Passages []triedPassage    `json:"passages"`
+}
+
+type triedPassage struct {
+	Style  string `json:"style"`
+	ID     string `json:"id"`
+	Tokens int    `json:"tokens"`
+}
+
+const triedVersion = 1
+
+// A comparison is a plan made by comparing losses.
+type comparison struct {
+	plan   plugin.Plan
+	result search.Result
+}
+
+// try chooses by running the model without the layers in question.
+func (c choice) try(ctx context.Context, r plugin.ProfileRequest, h plugin.Host, event func(plugin.Event)) (plugin.Plan, error) {
+	folder := plugin.ProfileFolder(r.Folder, c.model.Digest)
+	b, err := openBook(folder)
+	if err != nil {
+		return plugin.Plan{}, err
+	}
+	defer b.close()
+	const status = "running the model without some layers"
+	event(plugin.Event{Stage: "try", Status: status})
+	ps, info, err := c.text(ctx, r.Corpus, h)
+	if err != nil {
+		return plugin.Plan{}, err
+	}
+	text := describe(ps, info)
+	if err := save(filepath.Join(folder, "text.json"), text); err != nil {
+		return plugin.Plan{}, err
+	}
+	length, most := 0, 0
+	for _, p := range ps {
+		length += len(p.Tokens)
+	}
+	run := func(ctx context.Context, vs []variant, chosen []passage) error {
+		return b.score(ctx, h, c.model, vs, chosen, func(int64) {})
+	}
+	out, err := c.compareOn(ctx, ps, run, b, func(done, still int) {
+		most = max(most, still)
+		total := int64(most) * int64(length) / int64(len(ps))
+		event(plugin.Event{Stage: "try", Status: status, Completed: total * int64(done) / int64(max(still, 1)), Total: total})
+	})
+	out.plan.Text = []plugin.CorpusInfo{info}
+	return out.plan, err
+}
+
+// text returns the passages to compare losses on.
+func (c choice) text(ctx context.Context, from plugin.Corpus, h plugin.Host) ([]passage, plugin.CorpusInfo, error) {
+	read, err := read(from)
+	if err != nil {
+		return nil, plugin.CorpusInfo{}, err
+	}
+	ps, err := shortPassages(ctx, h, c.model, firstOf(read.chosen.docs, triedTokens), min(triedWindow, c.window()))
+	return upTo(ps, triedTokens), read.chosen.info, err
+}
+
+// firstOf is enough of documents to hold some tokens, however few bytes one takes.
+func firstOf(docs []corpus.Document, tokens int) []corpus.Document {
+	bytes := 0
+	for i, d := range docs {
+		if bytes += len(d.Text); bytes > 16*tokens {
+			return docs[:i+1]
+		}
+	}
+	return docs
+}
+
+// window is how many tokens are run at a time: fewer than usual for a model that
+// was made for fewer.
+func (c choice) window() int {
+	if n := c.shape.Context; n > 1 {
+		return min(n, window)
+	}
+	return window
+}
+
+func describe(ps []passage, info plugin.CorpusInfo) tried {
+	t := tried{Version: triedVersion, Info: info}
+	for _, p := range ps {
+		t.Passages = append(t.Passages, triedPassage{p.style, p.id, len(p.Tokens)})
+	}
+	return t
+}
+
+// loadText returns the text that losses were last compared on.
+func loadText(folder string) (tried, error) {
+	var t tried
+	data, err := os.ReadFile(filepath.Join(folder, "text.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return t, errUntried
+	}
+	if err != nil {
+		return t, fmt.Errorf("read what was tried: %w", err)
+	}
+	if err := json.Unmarshal(data, &t); err != nil || t.Version != triedVersion {
+		return t, errUntried
+	}
+	return t, nil
+}
+
+// compare is compareOn for text that is known by its passages' names alone.
+func (c choice) compare(ctx context.Context, text tried, run runner, b *book, progress func(done, most int)) (comparison, error) {
+	ps := make([]passage, len(text.Passages))
+	for i, p := range text.Passages {
+		ps[i] = passage{style: p.Style, id: p.ID}
+	}
+	out, err := c.compareOn(ctx, ps, run, b, progress)
+	out.plan.Text = []plugin.CorpusInfo{text.Info}
+	return out, err
+}
+
+// A runner sees to it that variants were run on passages.
+type runner func(ctx context.Context, vs []variant, ps []passage) error
+
+// compareOn chooses by the losses on passages.
+func (c choice) compareOn(ctx context.Context, ps []passage, run runner, b *book, progress func(done, most int)) (comparison, error) {
+	in := search.Input{Profile: c.input()}
+	for i := range ps {
+		in.Chunks = append(in.Chunks, i)
+	}
+	if c.half > 0 {
+		in.Chunks = profile.Half(in.Chunks, uint64(c.half))
+	}
+	result, err := search.Select(ctx, in, c.selection, c.shape.CheckCut, func(ctx context.Context, sets [][]int, chunks []int) ([][]search.Loss, error) {
+		vs := make([]variant, len(sets))
+		for i, set := range sets {
+			vs[i] = bypassing(set)
+		}
+		chosen := make([]passage, len(chunks))
+		for i, n := range chunks {
+			chosen[i] = ps[n]
+		}
+		if err := run(ctx, vs, chosen); err != nil {
+			return nil, err
+		}
+		return b.losses(vs, chosen), nil
+	}, progress)
+	return comparison{result.Plan, result}, err
+}
+
+// losses are those of variants that were run on passages.
+func (b *book) losses(vs []variant, ps []passage) [][]search.Loss {
+	out := make([][]search.Loss, len(vs))
+	for i, v := range vs {
+		for _, p := range ps {
+			t, _ := b.find(p, v)
+			out[i] = append(out[i], search.Loss{Tokens: t.Sums.Tokens, NLL: t.Sums.NLL})
+		}
+	}
+	return out
+}
