@@ -11,7 +11,6 @@ require (
 	github.com/hashicorp/go-plugin v1.8.0
 	github.com/ollama/ollama v0.17.4
 	github.com/spf13/cobra v1.7.0
-	github.com/spf13/pflag v1.0.5
 	golang.org/x/image v0.30.0
 	golang.org/x/sync v0.20.0
 	golang.org/x/sys v0.43.0
@@ -94,6 +93,7 @@ require (
 	github.com/quic-go/quic-go v0.59.0 // indirect
 	github.com/rivo/uniseg v0.4.7 // indirect
 	github.com/rogpeppe/go-internal v1.14.1 // indirect
+	github.com/spf13/pflag v1.0.5 // indirect
 	github.com/twitchyliquid64/golang-asm v0.15.1 // indirect
 	github.com/ugorji/go/codec v1.3.1 // indirect
 	github.com/wk8/go-ordered-map/v2 v2.1.8 // indirect

@@ -68,17 +68,18 @@ func (s *Server) generation(ctx context.Context, r preview) (g score.Generation,
 	if err != nil {
 		return g, err
 	}
-	g = score.Generation{
-		Model: score.Model{Path: m.path, Bypass: bypass, Threads: o.NumThread},
-		Stop:  o.Stop, Continue: len(r.Messages) > 0,
-	}
-	if g.Sampling, err = m.sampling(o); err != nil {
+	h, err := m.head()
+	if err != nil {
 		return g, err
+	}
+	g = score.Generation{
+		Model:    score.Model{Path: m.path, Bypass: bypass, Threads: o.NumThread},
+		Sampling: sampling(h, o), Stop: o.Stop, Continue: len(r.Messages) > 0,
 	}
 	if g.Prompt, err = r.render(talk); err != nil {
 		return g, err
 	}
-	g.MaxTokens, err = s.room(ctx, g, o)
+	g.MaxTokens, err = s.room(ctx, g, h, o)
 	return g, err
 }
 
@@ -144,19 +145,21 @@ func (s *Server) bypass(ctx context.Context, m stored, field, list string) ([]in
 // room is how many tokens an answer may have: num_predict, as far as num_ctx
 // leaves room for them, or 0 for as many as the model takes. A prompt without
 // room is refused, where Ollama would cut off its beginning.
-func (s *Server) room(ctx context.Context, g score.Generation, o api.Options) (int, error) {
-	most := max(0, o.NumPredict)
-	if o.NumCtx <= 0 {
-		return most, nil
-	}
+func (s *Server) room(ctx context.Context, g score.Generation, h head, o api.Options) (int, error) {
 	tokens, err := s.scorer.Tokenize(ctx, g.Model.Path, []string{g.Prompt}, true)
 	if err != nil {
 		return 0, err
 	}
-	n := len(tokens[0])
+	n, most := len(tokens[0]), max(0, o.NumPredict)
+	if h.context > 0 && n >= h.context {
+		return 0, plugin.Errorf(plugin.Invalid, "the prompt has %d tokens, and the model takes %d with the answer; shorten the prompt", n, h.context)
+	}
+	if o.NumCtx <= 0 {
+		return most, nil
+	}
 	left := o.NumCtx - n
 	if left < 1 {
-		return 0, plugin.Errorf(plugin.Invalid, "the prompt has %d tokens, and the context (num_ctx) takes %d with the answer; shorten the prompt, or give a larger num_ctx", n, o.NumCtx)
+		return 0, plugin.Errorf(plugin.Invalid, "the prompt has %d tokens, and num_ctx takes %d with the answer; shorten the prompt, or give a larger num_ctx", n, o.NumCtx)
 	}
 	if most == 0 {
 		return left, nil

@@ -1,16 +1,12 @@
 package host
 
 import (
-	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"strings"
 
 	"github.com/ollama/ollama/api"
-	"github.com/ollama/ollama/envconfig"
-	"github.com/ollama/ollama/fs/ggml"
-	"github.com/ollama/ollama/fs/gguf"
 
 	"pare/host/score"
 	"pare/plugin"
@@ -36,29 +32,17 @@ func withOptions(o api.Options, asked map[string]any) (api.Options, error) {
 	return o, nil
 }
 
-// sampling is how Ollama would choose the model's tokens. Its own engine, which
-// runs the newer architectures, knows no penalties and no typical_p.
-func (s stored) sampling(o api.Options) (score.Sampling, error) {
+// sampling is how Ollama would choose tokens. Its own engine, which runs the newer
+// architectures, knows no penalties and no typical_p.
+func sampling(h head, o api.Options) score.Sampling {
 	out := score.Sampling{Temperature: o.Temperature, TopK: o.TopK, TopP: o.TopP, MinP: o.MinP, Seed: uint32(o.Seed)}
 	if o.TopP == 0 { // the likeliest token alone; there, 0 means all
 		out.TopP = math.SmallestNonzeroFloat32
 	}
-	own, err := s.ownEngine()
-	if err != nil || own {
-		return out, err
+	if h.ownEngine() {
+		return out
 	}
 	out.TypicalP, out.RepeatLastN, out.RepeatPenalty = o.TypicalP, o.RepeatLastN, o.RepeatPenalty
 	out.PresencePenalty, out.FrequencyPenalty = o.PresencePenalty, o.FrequencyPenalty
-	return out, nil
-}
-
-// ownEngine reports whether Ollama runs the model in its own engine.
-func (s stored) ownEngine() (bool, error) {
-	g, err := gguf.Open(s.path)
-	if err != nil {
-		return false, fmt.Errorf("read the GGUF of %s: %w", s.name.DisplayShortest(), err)
-	}
-	defer g.Close()
-	kv := ggml.KV{"general.architecture": g.KeyValue("general.architecture").String()}
-	return envconfig.NewEngine() || kv.OllamaEngineRequired(), nil
+	return out
 }

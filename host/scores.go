@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -50,6 +51,9 @@ func (s *Server) scores(ctx context.Context, r client.ScoreRequest) (reply clien
 	}
 	tokens, begin, err := s.scoreTokens(ctx, m, r)
 	if err != nil {
+		return reply, err
+	}
+	if err := m.takes(cmp.Or(r.Context, len(tokens))); err != nil {
 		return reply, err
 	}
 	sequences, err := chunks(tokens, begin, r.Context)
@@ -151,6 +155,15 @@ func chunks(tokens, begin []int32, size int) (out []plugin.Sequence, err error) 
 		out = append(out, plugin.Sequence{Tokens: chunk, From: size/2 + 1})
 	}
 	return out, nil
+}
+
+// takes checks that a model was trained with texts of so many tokens.
+func (s stored) takes(tokens int) error {
+	h, err := s.head()
+	if err == nil && h.context > 0 && tokens > h.context {
+		err = plugin.Errorf(plugin.Invalid, "the model takes %d tokens at once, not %d; give context, to score the text in chunks, and at most that", h.context, tokens)
+	}
+	return err
 }
 
 // series puts the scores of one variant together. The perplexity is

@@ -77,6 +77,8 @@ func TestScoreRefuses(t *testing.T) {
 		{fmt.Sprintf(`{"model":"parent","text":%q}`, strings.Repeat("a", maxScored)), "give 2 to 20000", 400},
 		{fmt.Sprintf(`{"model":"parent","text":%q}`, strings.Repeat("a", maxScoredText+1)), "/api/prune/evaluate", 400},
 		{`{"model":"parent","text":"short","context":16}`, "there are 6 tokens, fewer than the 16", 400},
+		{fmt.Sprintf(`{"model":"parent","text":%q}`, strings.Repeat("a", 2048)), "the model takes 2048 tokens at once, not 2049", 400},
+		{`{"model":"parent","text":"short","context":2049}`, "the model takes 2048 tokens at once", 400},
 		{`{"model":"parent","text":"short","context":2}`, "context is 2", 400},
 		{`{"model":"parent","text":"short","context":-1}`, "context is -1", 400},
 		{`{"model":"parent","text":"a","bypass":["1","2-4,3"]}`, "bypass 2: layer 3 is in", 400},

@@ -3,7 +3,6 @@ package integration
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"math"
 	"net/http"
@@ -240,12 +239,12 @@ func TestScoreRefuses(t *testing.T) {
 	s.createTiny("llama", tinymodel.Config{Architecture: "llama"})
 	long := make([]int32, tinymodel.ContextLength+1)
 	for want, r := range map[string]client.ScoreRequest{
-		fmt.Sprintf("%d at most", tinymodel.ContextLength): {Model: "llama", Tokens: long},
-		"the vocabulary has 0 to":                          {Model: "llama", Tokens: []int32{1, 1 << 30}},
-		"token 1 is -1":                                    {Model: "llama", Tokens: []int32{1, -1}},
-		"no layer 8":                                       {Model: "llama", Text: tales, Bypass: []string{"2-3", "8"}},
-		"keep at least one":                                {Model: "llama", Text: tales, Bypass: []string{"0-7"}},
-		"fewer than the 2000":                              {Model: "llama", Text: "a short text", Context: 2000},
+		"the model takes 2048 tokens at once": {Model: "llama", Tokens: long},
+		"the vocabulary has 0 to":             {Model: "llama", Tokens: []int32{1, 1 << 30}},
+		"token 1 is -1":                       {Model: "llama", Tokens: []int32{1, -1}},
+		"no layer 8":                          {Model: "llama", Text: tales, Bypass: []string{"2-3", "8"}},
+		"keep at least one":                   {Model: "llama", Text: tales, Bypass: []string{"0-7"}},
+		"fewer than the 2000":                 {Model: "llama", Text: "a short text", Context: 2000},
 	} {
 		code, body := s.post("/api/prune/score", r)
 		if code < 400 || code >= 500 || !strings.Contains(body, want) {

@@ -26,9 +26,9 @@ func TestWalls(t *testing.T) {
 		{[]string{"pare/gguf"}, []string{"pare/convert", "pare/plugin", "pare/host", "github.com/", "golang.org/x/", "google.golang.org/"}},
 		{[]string{"pare/convert"}, []string{"pare/host", "github.com/ollama/", "github.com/gin-gonic/", "github.com/hashicorp/"}},
 		{[]string{"pare/plugin"}, []string{"pare/convert", "pare/gguf", "pare/host", "pare/plugin/", "github.com/ollama/", "github.com/gin-gonic/", "github.com/gomlx/"}},
-		{[]string{"pare/plugin/profile"}, []string{"pare/convert", "pare/gguf", "pare/host", "github.com/ollama/", "github.com/gomlx/"}},
+		{[]string{"pare/plugin/profile", "pare/plugin/search", "pare/plugin/evaluate", "pare/plugin/corpus"}, []string{"pare/convert", "pare/gguf", "pare/host", "github.com/ollama/", "github.com/gomlx/"}},
 		{[]string{"pare/plugin/pare-plugin"}, []string{"pare/host", "github.com/ollama/", "github.com/gin-gonic/"}},
-		{[]string{"pare/host", "pare/host/pare"}, []string{"pare/convert", "pare/gguf", "pare/repair", "pare/plugin/pipeline", "pare/plugin/profile", "pare/plugin/corpus", "github.com/gomlx/"}},
+		{[]string{"pare/host", "pare/host/pare"}, []string{"pare/convert", "pare/gguf", "pare/repair", "pare/plugin/pipeline", "pare/plugin/profile", "pare/plugin/search", "pare/plugin/evaluate", "pare/plugin/corpus", "github.com/gomlx/"}},
 		{[]string{"pare/host"}, []string{"github.com/ollama/ollama/llama", "github.com/ollama/ollama/server", "pare/host/tap"}},
 	} {
 		for _, p := range wall.packages {
@@ -43,10 +43,10 @@ func TestWalls(t *testing.T) {
 	}
 }
 
-// TestOnlyTheTapTalksC keeps cgo to the packages that exist for it.
-func TestOnlyTheTapTalksC(t *testing.T) {
+// TestOnlyTheTapAndTheScorerTalkC keeps cgo to the packages that exist for it.
+func TestOnlyTheTapAndTheScorerTalkC(t *testing.T) {
 	for _, p := range golist(t, "-f", "{{if .CgoFiles}}{{.ImportPath}}{{end}}", "pare/...") {
-		if p != "pare/host/tap" && !strings.HasPrefix(p, "pare/host/tap/") && p != "pare/host/score" {
+		if p != "pare/host/tap" && !strings.HasPrefix(p, "pare/host/tap/") && p != "pare/host/score/engine" {
 			t.Errorf("%s uses cgo", p)
 		}
 	}

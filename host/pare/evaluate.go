@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"pare/host/client"
 	"pare/host/report"
@@ -25,14 +24,16 @@ type judgeFlags struct {
 }
 
 // register adds the flags; a model is judged at level unless told otherwise.
-func (j *judgeFlags) register(f *pflag.FlagSet, name, level string) {
+func (j *judgeFlags) register(c *cobra.Command, name, level string) {
+	f := c.Flags()
 	f.StringVar(&j.level, name, level, "how much to measure: none, quick or full")
 	f.StringVar(&j.text, "score", "", "a file of text or JSONL to score instead of the text that comes with Pare")
 	f.StringArrayVar(&j.tasks, "tasks", nil, "a file of multiple-choice questions instead of Pare's own; can be given again")
-	j.registerThresholds(f)
+	j.registerThresholds(c)
 }
 
-func (j *judgeFlags) registerThresholds(f *pflag.FlagSet) {
+func (j *judgeFlags) registerThresholds(c *cobra.Command) {
+	f := c.Flags()
 	f.Float64Var(&j.thresholds.KeepKL, "keep-kl", 0, "highest KL divergence of a verdict \"keep\", nats a token (0.1 if not given)")
 	f.Float64Var(&j.thresholds.RepairKL, "repair-kl", 0, "highest KL divergence of a verdict \"repair first\" (1 if not given)")
 }
@@ -90,7 +91,7 @@ OTHER also how far its probabilities and answers are from MODEL's, and a verdict
 			}, func(last client.Progress) error { return report.EvaluationText(os.Stdout, *last.Evaluation) })
 		},
 	}
-	flags.register(c.Flags(), "level", "quick")
+	flags.register(c, "level", "quick")
 	c.Flags().StringVar(&without, "without", "", "layers to run MODEL without, such as 13-18")
 	registerOutput(c, &output, &asJSON)
 	return c

@@ -64,7 +64,7 @@ Ctrl-C stops the job; the same command goes on with it.`,
 	flags.register(c)
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "stop at the plan; write no model")
 	c.Flags().BoolVar(&force, "force", false, "replace a model called NAME")
-	judge.register(c.Flags(), "evaluate", "quick")
+	judge.register(c, "evaluate", "quick")
 	registerOutput(c, &output, &asJSON)
 	return c
 }

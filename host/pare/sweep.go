@@ -68,7 +68,7 @@ Ctrl-C stops the sweep; the same command goes on with it.`,
 	f.StringVar(&corpus, "corpus", "", "a file of text or JSONL to choose by, or \"default\" for the text that comes with Pare")
 	f.StringVar(&judge.level, "level", "quick", "how much text to score: quick or full")
 	f.StringVar(&judge.text, "score", "", "a file of text or JSONL to score instead of the text that comes with Pare")
-	judge.registerThresholds(f)
+	judge.registerThresholds(c)
 	registerOutput(c, &output, &asJSON)
 	return c
 }

@@ -36,11 +36,9 @@ func (p Pipeline) evaluate(ctx context.Context, r plugin.EvaluateRequest, h plug
 	if j.after, j.other, err = otherSide(ctx, r, m, f, shape, h); err != nil {
 		return plugin.Evaluation{}, err
 	}
-	kept, err := plugin.LoadProfile(r.Profiles, m.Digest)
-	if err != nil && !errors.Is(err, plugin.ErrNoProfile) {
+	if j.used, err = everUsed(r.Profiles, m); err != nil {
 		return plugin.Evaluation{}, err
 	}
-	j.used = usedText(kept.Corpora)
 	b, err := openBook(plugin.ProfileFolder(r.Profiles, m.Digest))
 	if err != nil {
 		return plugin.Evaluation{}, err
@@ -51,6 +49,32 @@ func (p Pipeline) evaluate(ctx context.Context, r plugin.EvaluateRequest, h plug
 		return e, err
 	}
 	return e, save(filepath.Join(r.Folder, "report.json"), e)
+}
+
+// everUsed lists the pieces of text that any job has traced of a model, and those
+// that losses were last compared on: the other model's layers may have been chosen
+// by them.
+func everUsed(profiles string, m plugin.Model) (map[string]bool, error) {
+	kept, err := plugin.LoadProfile(profiles, m.Digest)
+	if err != nil && !errors.Is(err, plugin.ErrNoProfile) {
+		return nil, err
+	}
+	folder := plugin.ProfileFolder(profiles, m.Digest)
+	text, err := loadText(folder)
+	if err != nil && !errors.Is(err, errUntried) {
+		return nil, err
+	}
+	used := usedText(kept.Corpora, []plugin.CorpusInfo{text.Info})
+	fs, err := readFrames(folder)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range fs.all {
+		for _, t := range f.value.Texts {
+			used[t] = true
+		}
+	}
+	return used, nil
 }
 
 // otherSide is what the model is held against: another, or itself without some

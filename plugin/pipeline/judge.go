@@ -10,7 +10,7 @@ import (
 	"pare/plugin/evaluate"
 )
 
-// A trialOf is one model to judge: the original, and what it is held against.
+// A judging is one model to judge: the original, and what it is held against.
 type judging struct {
 	model  plugin.Model
 	window int

@@ -108,6 +108,12 @@ type making struct {
 // make cuts the model, measures what that costs and registers the result.
 func (p Pipeline) make(ctx context.Context, k making, h plugin.Host, event func(plugin.Event), report *plugin.Report) error {
 	j := k.job
+	if j.Evaluate.Level != plugin.LevelNone {
+		// Better refused now than once the file is made.
+		if _, err := scoredText(j.Evaluate.Corpus, k.used); err != nil {
+			return err
+		}
+	}
 	c, err := p.cut(ctx, k.model, k.src, k.plan, j.Folder, event)
 	if err != nil {
 		return err

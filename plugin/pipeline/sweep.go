@@ -150,7 +150,11 @@ func (w *sweeping) choose(ctx context.Context) (picks []pick, used map[string]bo
 	r := w.request
 	c := choice{model: w.model, shape: w.shape}
 	var prof plugin.Profile
-	if slices.ContainsFunc(r.Criteria, func(name string) bool { return name != "deepest" && name != "loss" && name != "greedy" }) {
+	trace, err := w.needsTrace()
+	if err != nil {
+		return nil, nil, err
+	}
+	if trace {
 		if prof, c.chunks, err = measure(ctx, w.model, w.shape, r.Profile, w.host, w.event); err != nil {
 			return nil, nil, err
 		}
@@ -167,7 +171,7 @@ func (w *sweeping) choose(ctx context.Context) (picks []pick, used map[string]bo
 		for seed := range r.Seeds {
 			for _, rate := range r.Rates {
 				of := c
-				of.selection = plugin.Selection{Rate: rate, Criterion: criterion, Protect: r.Protect}
+				of.selection = w.selection(criterion, rate)
 				of.half = seed
 				plan, err := of.decide(ctx, r.Profile, w.host, w.event)
 				var cut *convert.CutError
@@ -193,6 +197,26 @@ func (w *sweeping) choose(ctx context.Context) (picks []pick, used map[string]bo
 		return nil, nil, plugin.Errorf(plugin.Refused, "no cut of this model is possible at these rates: %s", w.notes[0])
 	}
 	return picks, used, nil
+}
+
+// needsTrace reports whether any choice takes a trace. It refuses a request that no
+// trace could help; cuts that the architecture does not allow are noted later.
+func (w *sweeping) needsTrace() (needed bool, err error) {
+	for _, criterion := range w.request.Criteria {
+		for _, rate := range w.request.Rates {
+			trace, _, err := choice{model: w.model, shape: w.shape, selection: w.selection(criterion, rate)}.needs()
+			var cut *convert.CutError
+			if err != nil && !errors.As(err, &cut) {
+				return false, err
+			}
+			needed = needed || trace
+		}
+	}
+	return needed, nil
+}
+
+func (w *sweeping) selection(criterion string, rate float64) plugin.Selection {
+	return plugin.Selection{Rate: rate, Criterion: criterion, Protect: w.request.Protect}
 }
 
 // score runs the model without each set of layers.

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"pare/integration/tinymodel"
 	"pare/plugin"
 	"pare/plugin/evaluate"
 	"pare/plugin/layers"
@@ -209,6 +211,32 @@ func TestSweepResumes(t *testing.T) {
 				t.Errorf("%d runs, want %d", got, runs)
 			}
 		})
+	}
+}
+
+// TestSweepOfAlternatingLayers has a model whose every sixth layer is of another kind,
+// so that four neighbours cannot go. What can is tried, and the rest is noted.
+func TestSweepOfAlternatingLayers(t *testing.T) {
+	b := newBench(t)
+	data, err := tinymodel.New(tinymodel.Config{Architecture: "gemma3", Layers: modelLayers, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(b.model.Path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := b.sweep()
+	r.Rates, r.Criteria = []float64{0.5}, []string{"auto", "loss"}
+	if _, err := b.swept(t.Context(), r, func(int) {}); plugin.KindOf(err) != plugin.Refused || len(b.traced) > 0 || len(b.runs) > 0 {
+		t.Errorf("%d texts traced, %d runs, %v", len(b.traced), len(b.runs), err)
+	}
+	r.Rates = []float64{0.5, 0.75}
+	s := b.mustSweep(r)
+	if len(s.Points) != 2 || len(s.Points[0].Remove) != 6 || len(s.Points[1].Remove) != 6 {
+		t.Errorf("points %+v", s.Points)
+	}
+	if len(s.Notes) < 2 || !strings.HasPrefix(s.Notes[0], "auto at 50%: ") || !strings.HasPrefix(s.Notes[1], "loss at 50%: ") {
+		t.Errorf("notes %q", s.Notes)
 	}
 }
 

@@ -1,0 +1,29 @@
+package host
+
+import (
+	"fmt"
+
+	"github.com/ollama/ollama/envconfig"
+	"github.com/ollama/ollama/fs/ggml"
+	"github.com/ollama/ollama/fs/gguf"
+)
+
+// A head is what a GGUF says of itself.
+type head struct {
+	architecture string
+	context      int // tokens of the longest text it was trained with; 0 if it does not say
+}
+
+func (s stored) head() (head, error) {
+	g, err := gguf.Open(s.path)
+	if err != nil {
+		return head{}, fmt.Errorf("read the GGUF of %s: %w", s.name.DisplayShortest(), err)
+	}
+	defer g.Close()
+	return head{g.KeyValue("general.architecture").String(), int(g.KeyValue("context_length").Uint())}, nil
+}
+
+// ownEngine reports whether Ollama runs the model in its own engine.
+func (h head) ownEngine() bool {
+	return envconfig.NewEngine() || ggml.KV{"general.architecture": h.architecture}.OllamaEngineRequired()
+}
