@@ -54,10 +54,20 @@ func newFigure(p plugin.Profile, o Options) (*figure, error) {
 	if len(remove) > 0 {
 		f.chosen = append(f.chosen, "the plan: "+abridge(layers.Phrase(remove)))
 		if c := o.Plan.Chosen; c.Score != 0 {
-			f.chosen = append(f.chosen, fmt.Sprintf("%s %.4g (95%%: %.4g to %.4g)", o.Plan.Criterion, c.Score, c.Low, c.High))
+			f.chosen = append(f.chosen, fmt.Sprintf("%s %s", o.Plan.Criterion, score(o.Plan)))
 		}
 	}
 	return f, nil
+}
+
+// score is the score of the plan's choice with its interval, and with its unit
+// where it is none of the distances that are drawn.
+func score(p *plugin.Plan) string {
+	c, unit := p.Chosen, ""
+	if len(p.Text) > 0 {
+		unit = " nats a token"
+	}
+	return fmt.Sprintf("%.4g%s (95%%: %.4g to %.4g)", c.Score, unit, c.Low, c.High)
 }
 
 // whose names the tokens that distances were averaged over.

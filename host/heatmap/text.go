@@ -74,7 +74,7 @@ func header(w io.Writer, p plugin.Profile, m plugin.Means, tokens string, plan *
 		c := plan.Chosen
 		fmt.Fprintf(w, "plan      * %s of %d by %s", layers.Phrase(plan.Remove), p.Layers, plan.Criterion)
 		if c.Score != 0 {
-			fmt.Fprintf(w, ": %.4g (95%%: %.4g to %.4g)", c.Score, c.Low, c.High)
+			fmt.Fprintf(w, ": %s", score(plan))
 		}
 		fmt.Fprintln(w)
 	}
