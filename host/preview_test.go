@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ollama/ollama/api"
 	"github.com/ollama/ollama/types/model"
 
 	"pare/host/client"
@@ -221,6 +222,20 @@ func TestPreviewTakesOptionsAsOllamaDoes(t *testing.T) {
 	}
 	if g = generation(t, server, `{"model":"parent","prompt":"Hi","raw":true,"options":{"num_predict":-1,"num_ctx":0}}`); g.MaxTokens != 0 {
 		t.Errorf("without an end it is %d tokens", g.MaxTokens)
+	}
+}
+
+// TestOllamasOwnEngineKnowsNoPenalties compares what is made of the same options.
+func TestOllamasOwnEngineKnowsNoPenalties(t *testing.T) {
+	o, err := withOptions(api.DefaultOptions(), map[string]any{"presence_penalty": 1.5, "typical_p": 0.5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := sampling(head{architecture: "llama"}, o); s.RepeatPenalty != 1.1 || s.PresencePenalty != 1.5 || s.TypicalP != 0.5 || s.RepeatLastN != 64 {
+		t.Errorf("in llama.cpp: %+v", s)
+	}
+	if s := sampling(head{architecture: "qwen3"}, o); s.RepeatPenalty != 0 || s.PresencePenalty != 0 || s.TypicalP != 0 || s.TopK != 40 {
+		t.Errorf("in Ollama's own engine: %+v", s)
 	}
 }
 

@@ -61,7 +61,7 @@ func pruneTiny(t *testing.T, s *server, arch string) plugin.Profile {
 	if err != nil {
 		t.Fatalf("profile: %v\n%s", err, s.tail())
 	}
-	if _, err := s.prune(context.Background(), client.PruneRequest{Model: arch, Name: arch + "-small", Layers: &n}); err != nil {
+	if _, err := s.prune(context.Background(), plainly(client.PruneRequest{Model: arch, Name: arch + "-small", Layers: &n})); err != nil {
 		t.Fatalf("prune: %v\n%s", err, s.tail())
 	}
 	checkCutFile(t, s, arch, arch+"-small", n)
@@ -92,7 +92,7 @@ func checkForbidden(t *testing.T, s *server) {
 	if code != http.StatusUnprocessableEntity || instead == nil {
 		t.Fatalf("status %d: %s", code, body)
 	}
-	code, body = s.post("/api/prune", client.PruneRequest{Model: "gemma3", Name: "allowed", Range: instead[1], Stream: new(bool)})
+	code, body = s.post("/api/prune", plainly(client.PruneRequest{Model: "gemma3", Name: "allowed", Range: instead[1], Stream: new(bool)}))
 	var last client.Progress
 	if err := json.Unmarshal([]byte(body), &last); code != http.StatusOK || err != nil || last.Report == nil {
 		t.Fatalf("remove %s: status %d, %v: %s", instead[1], code, err, body)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,7 +37,7 @@ func TestCommand(t *testing.T) {
 	s.write("tales.jsonl", tales)
 	s.write("more.txt", more)
 	prune := func(name, corpus string, more ...string) []string {
-		return append([]string{"prune", "tiny", name, "--drop", "2", "--corpus", corpus}, more...)
+		return slices.Concat([]string{"prune", "tiny", name, "--drop", "2", "--corpus", corpus}, plain, more)
 	}
 
 	t.Run("plain", func(t *testing.T) {
@@ -51,7 +52,7 @@ func TestCommand(t *testing.T) {
 				t.Fatalf("stderr is %q, want %q", lines, want)
 			}
 		}
-		if exitCode(err) != 0 || !strings.HasPrefix(out, "layers ") || strings.Contains(out+errs, "\x1b") {
+		if exitCode(err) != 0 || !strings.HasPrefix(out, "tiny:latest: layers ") || strings.Contains(out+errs, "\x1b") {
 			t.Errorf("%v: %s", err, out)
 		}
 	})
@@ -73,7 +74,7 @@ func TestCommand(t *testing.T) {
 				t.Errorf("the terminal lacks %q", want)
 			}
 		}
-		if exitCode(err) != 0 || !strings.Contains(shown, "▕") || !strings.HasPrefix(out, "layers ") {
+		if exitCode(err) != 0 || !strings.Contains(shown, "▕") || !strings.HasPrefix(out, "tiny:latest: layers ") {
 			t.Errorf("%v\nterminal: %q\nstdout: %s", err, shown, out)
 		}
 	})
@@ -85,7 +86,7 @@ func TestCommand(t *testing.T) {
 			}
 		}
 		id := strings.Fields(strings.Split(list, "\n")[1])[0]
-		if out := s.in(t).must("jobs", "join", id); !strings.HasPrefix(out, "layers ") {
+		if out := s.in(t).must("jobs", "join", id); !strings.HasPrefix(out, "tiny:latest: layers ") {
 			t.Errorf("joining a job that is done prints %q", out)
 		}
 		s.in(t).must("jobs", "cancel", id)

@@ -30,7 +30,7 @@ type smallDisk struct {
 func TestFullDisk(t *testing.T) {
 	d := newSmallDisk(t)
 	d.createTiny("tiny", tinymodel.Config{Architecture: "llama"})
-	request := pruneWith(nil)
+	request := pruneWith(fields{"criterion": "angular", "evaluate": fields{"level": "none"}})
 	before := d.files.contents()
 	for _, left := range []int64{0, 16 << 10, 256 << 10} {
 		d.leave(left)
@@ -54,7 +54,7 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("the jobs are\n%s", list)
 	}
 	layers := 2
-	stages := d.stages(client.PruneRequest{Model: "tiny", Name: "small", Layers: &layers, Corpus: &client.Corpus{Name: "tales", Text: tales}})
+	stages := d.stages(plainly(client.PruneRequest{Model: "tiny", Name: "small", Layers: &layers, Corpus: &client.Corpus{Name: "tales", Text: tales}}))
 	if strings.Contains(fmt.Sprint(stages), "trace") {
 		t.Errorf("the job began again: %v", stages)
 	}

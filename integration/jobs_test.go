@@ -158,7 +158,7 @@ func dyingRunners(t *testing.T, s *site, want string) {
 
 // endedCommand ends `pare prune` at a gate and calls it again.
 func endedCommand(t *testing.T, s *site, want, point string, with os.Signal) {
-	args := []string{"prune", "tiny", "small", "--drop", "25%", "--corpus", s.corpus}
+	args := append([]string{"prune", "tiny", "small", "--drop", "25%", "--corpus", s.corpus}, plain...)
 	gate := newGate(t, s.gates, point)
 	cmd := exec.Command(fromMake(t, "PARE_BIN"), args...)
 	var errs bytes.Buffer

@@ -65,10 +65,10 @@ func lightCorpus() string {
 // request asks for a quarter of the layers to go.
 func (s *site) request() client.PruneRequest {
 	drop := 0.25
-	return client.PruneRequest{
+	return plainly(client.PruneRequest{
 		Model: "tiny", Name: "small", Drop: &drop,
 		Corpus: &client.Corpus{Name: filepath.Base(s.corpus), Text: s.text},
-	}
+	})
 }
 
 // A call is a request that is under way.

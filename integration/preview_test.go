@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math"
 	"net/http"
@@ -195,32 +196,34 @@ func TestBypassIsTheCut(t *testing.T) {
 			config.Layers = 18
 		}
 		s.createTiny(arch, config)
-		for _, cut := range cuts[arch] {
-			t.Run(arch+" "+cut, func(t *testing.T) { checkScores(s.in(t), arch, cut, cuts[arch]) })
+		for _, context := range []int{0, 64} {
+			tried := s.score(client.ScoreRequest{Model: arch, Text: tales, Context: context, Bypass: cuts[arch]})
+			for i, cut := range cuts[arch] {
+				t.Run(fmt.Sprintf("%s %s by %d", arch, cut, context), func(t *testing.T) {
+					s := s.in(t)
+					s.cutLayers(arch, "small", cut)
+					made := s.score(client.ScoreRequest{Model: "small", Tokens: tried.Tokens, Context: context})
+					checkScores(t, cut, tried.Variants[0], tried.Variants[i+1], made.Variants[0])
+				})
+			}
 		}
 	}
 }
 
-// checkScores scores a text with all cuts as they are tried, and with the one
-// that is made.
-func checkScores(s *server, arch, cut string, all []string) {
-	s.cutLayers(arch, "small", cut)
-	for _, context := range []int{0, 64} {
-		tried := s.score(client.ScoreRequest{Model: arch, Text: tales, Context: context, Bypass: all})
-		made := s.score(client.ScoreRequest{Model: "small", Tokens: tried.Tokens, Context: context})
-		i := slices.Index(all, cut)
-		whole, got, want := tried.Variants[0], tried.Variants[i+1], made.Variants[0]
-		if got.Bypass != cut || got.Scored != want.Scored || got.Scored < 100 {
-			s.tb.Fatalf("%d tokens were scored without layers %s, %d of the file", got.Scored, got.Bypass, want.Scored)
-		}
-		worst, moved := 0.0, 0.0
-		for i, p := range want.LogProbs {
-			worst = max(worst, math.Abs(float64(p-got.LogProbs[i])))
-			moved = max(moved, math.Abs(float64(p-whole.LogProbs[i])))
-		}
-		if worst > 1e-3 || !(moved > 0.01) || got.KL <= 0 {
-			s.tb.Errorf("log-probabilities differ by up to %.2g from those of the cut file; from the whole model's by %.2g, divergence %.2g", worst, moved, got.KL)
-		}
+// checkScores compares the scores of a cut as it is tried with those of the file
+// that was cut, and of the whole one.
+func checkScores(t *testing.T, cut string, whole, tried, made client.ScoreSeries) {
+	t.Helper()
+	if tried.Bypass != cut || tried.Scored != made.Scored || tried.Scored < 100 {
+		t.Fatalf("%d tokens were scored without layers %s, %d of the file", tried.Scored, tried.Bypass, made.Scored)
+	}
+	worst, moved := 0.0, 0.0
+	for i, p := range made.LogProbs {
+		worst = max(worst, math.Abs(float64(p-tried.LogProbs[i])))
+		moved = max(moved, math.Abs(float64(p-whole.LogProbs[i])))
+	}
+	if worst > 1e-3 || !(moved > 0.01) || tried.KL <= 0 {
+		t.Errorf("log-probabilities differ by up to %.2g from those of the cut file; from the whole model's by %.2g, divergence %.2g", worst, moved, tried.KL)
 	}
 }
 

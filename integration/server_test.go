@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"pare/host/client"
+	"pare/plugin"
 )
 
 // fromMake is a path that the Makefile passes in.
@@ -226,6 +227,16 @@ func (s *server) createSmol() {
 func (s *server) client() *client.Client {
 	return client.New(&url.URL{Scheme: "http", Host: s.addr}, http.DefaultClient)
 }
+
+// plainly has a job choose by distance and measure nothing of the result: for tests
+// of something else.
+func plainly(r client.PruneRequest) client.PruneRequest {
+	r.Criterion, r.Evaluate = "angular", &client.Evaluate{Level: plugin.LevelNone}
+	return r
+}
+
+// plain are the flags of pare prune for the same.
+var plain = []string{"--criterion", "angular", "--evaluate", "none"}
 
 // prune runs a job to its end.
 func (s *server) prune(ctx context.Context, r client.PruneRequest) (client.Progress, error) {

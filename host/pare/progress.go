@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/ollama/ollama/progress"
 	"golang.org/x/term"
@@ -16,7 +17,8 @@ import (
 // What a person sees while a job runs. To stderr, so that stdout is the result:
 //
 //   - on a terminal, bars and spinners as those of `ollama pull`;
-//   - elsewhere, a line when a stage begins and one when it ends;
+//   - elsewhere, a line when a stage begins and one when it ends, and for what
+//     takes long one at each quarter with the time left;
 //   - with --json, nothing: each line of progress goes to stdout as it came.
 
 // errReported ends the command with status 1 after its error was printed as JSON.
@@ -33,7 +35,7 @@ func newFollower(asJSON bool) follower {
 	case asJSON:
 		return &jsonFollower{json.NewEncoder(os.Stdout)}
 	case term.IsTerminal(int(os.Stderr.Fd())):
-		return &barFollower{p: progress.NewProgress(os.Stderr), bars: map[string]*progress.Bar{}}
+		return &barFollower{p: progress.NewProgress(os.Stderr), bars: map[string]bar{}}
 	}
 	return &lineFollower{w: os.Stderr, told: map[string]bool{}}
 }
@@ -56,7 +58,7 @@ func (f *jsonFollower) fail(err error) error {
 
 type barFollower struct {
 	p       *progress.Progress
-	bars    map[string]*progress.Bar
+	bars    map[string]bar // by stage and status
 	spinner *progress.Spinner
 	status  string
 }
@@ -66,14 +68,13 @@ func (f *barFollower) show(p client.Progress) {
 		return
 	}
 	if p.Total > 0 {
-		bar, ok := f.bars[p.Stage]
-		if !ok {
+		key := p.Stage + " " + p.Status
+		if f.bars[key] == nil {
 			f.rest()
-			bar = progress.NewBar(p.Status, p.Total, p.Completed)
-			f.bars[p.Stage] = bar
-			f.p.Add(p.Stage, bar)
+			f.bars[key] = newBar(p)
+			f.p.Add(key, f.bars[key])
 		}
-		bar.Set(p.Completed)
+		f.bars[key].set(p)
 		return
 	}
 	if p.Status != f.status {
@@ -83,6 +84,23 @@ func (f *barFollower) show(p client.Progress) {
 		f.p.Add(p.Status, f.spinner)
 	}
 }
+
+// A bar shows how far a stage is.
+type bar interface {
+	progress.State
+	set(client.Progress)
+}
+
+func newBar(p client.Progress) bar {
+	if inTokens(p.Stage) {
+		return &tokenBar{p: p}
+	}
+	return byteBar{progress.NewBar(p.Status, p.Total, p.Completed)}
+}
+
+type byteBar struct{ *progress.Bar }
+
+func (b byteBar) set(p client.Progress) { b.Set(p.Completed) }
 
 func (f *barFollower) rest() {
 	if f.spinner != nil {
@@ -105,13 +123,20 @@ func (f *lineFollower) show(p client.Progress) {
 		return
 	}
 	text := p.Status
-	if p.Total > 0 && p.Completed == p.Total {
+	switch quarter := 4 * p.Completed / max(p.Total, 1); {
+	case p.Total > 0 && p.Completed == p.Total:
 		text += ": done"
+	case inTokens(p.Stage) && quarter > 0:
+		text = fmt.Sprintf("%s: %d%%", p.Status, 25*quarter)
 	}
-	if !f.told[text] {
-		f.told[text] = true
-		fmt.Fprintln(f.w, text)
+	if f.told[text] {
+		return
 	}
+	f.told[text] = true
+	if strings.HasSuffix(text, "%") && p.Left > 0 {
+		text += ", " + left(p) + " left"
+	}
+	fmt.Fprintln(f.w, text)
 }
 
 func (f *lineFollower) stop() {}

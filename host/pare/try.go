@@ -168,11 +168,12 @@ func (t *trial) answer(ctx context.Context, messages []client.Message, sides []s
 			}
 			fmt.Fprintf(t.out, "%s:\n", s.name)
 		}
-		if said, err = t.say(ctx, messages, s.bypass); err != nil {
-			return said, err
+		said, err = t.say(ctx, messages, s.bypass)
+		if err != nil && i < len(sides)-1 {
+			return "", err
 		}
 	}
-	return said, nil
+	return said, err
 }
 
 // say prints one answer as it comes.

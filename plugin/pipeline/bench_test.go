@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"pare/integration/tinymodel"
@@ -40,10 +41,14 @@ type bench struct {
 	events  []string // stages
 }
 
+var tinyModel = sync.OnceValues(func() ([]byte, error) {
+	return tinymodel.New(tinymodel.Config{Architecture: "llama", Layers: modelLayers, Seed: 1})
+})
+
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	home := t.TempDir()
-	data, err := tinymodel.New(tinymodel.Config{Architecture: "llama", Layers: modelLayers, Seed: 1})
+	data, err := tinyModel()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +167,8 @@ func (b *bench) measure(text plugin.Text) plugin.TraceDelta {
 	return d
 }
 
-// Register implements plugin.Host, by a second link as the server does.
+// Register implements plugin.Host, by a second link as the server does, under the
+// name that Ollama prints.
 func (b *bench) Register(_ context.Context, r plugin.RegisterRequest) (plugin.Model, error) {
 	if b.refusal != nil {
 		return plugin.Model{}, b.refusal
@@ -175,8 +181,9 @@ func (b *bench) Register(_ context.Context, r plugin.RegisterRequest) (plugin.Mo
 	if err != nil {
 		return plugin.Model{}, err
 	}
-	b.made[r.Name] = plugin.Model{Name: r.Name, Digest: r.Digest, Path: path, Size: info.Size()}
-	return b.made[r.Name], nil
+	m := plugin.Model{Name: r.Name + ":latest", Digest: r.Digest, Path: path, Size: info.Size()}
+	b.made[m.Name] = m
+	return m, nil
 }
 
 // profile asks for the model's profile and returns it with how many texts were

@@ -71,6 +71,7 @@ type choice struct {
 	selection plugin.Selection
 	chunks    []plugin.TraceDelta // measurements, none if the selection needs none
 	trace     string              // their digest
+	status    string              // of its progress, if not the usual one
 	half      int                 // choose by a half of the text, drawn by this seed; 0 for all of it
 }
 

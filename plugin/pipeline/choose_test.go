@@ -89,6 +89,36 @@ func TestPlanForMoreThanWasTried(t *testing.T) {
 	}
 }
 
+// TestTriedTextIsShort runs no more of a long corpus than it takes, a part of each
+// document.
+func TestTriedTextIsShort(t *testing.T) {
+	b := newBench(t)
+	var docs []string
+	for i := range 40 {
+		docs = append(docs, ofWords(fmt.Sprintf("doc%d.", i), 200).Text)
+	}
+	f, shape, err := open(b.model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	ps, info, err := choice{model: b.model, shape: shape}.text(t.Context(), b.corpus(t.TempDir(), "long", docs...), b)
+	if err != nil || len(info.Texts) < 32 {
+		t.Fatalf("%d texts, %v", len(info.Texts), err)
+	}
+	tokens, first := 0, map[int32]bool{}
+	for _, p := range ps {
+		tokens += len(p.Tokens)
+		first[p.Tokens[1]] = true
+		if len(p.Tokens) > triedWindow {
+			t.Errorf("a passage of %d tokens", len(p.Tokens))
+		}
+	}
+	if tokens > triedTokens || tokens < triedTokens-triedWindow || len(first) < 32 {
+		t.Errorf("%d tokens in %d passages, %d of them unlike", tokens, len(ps), len(first))
+	}
+}
+
 // TestPlanNamesTheModelsFault refuses what no measurement could help.
 func TestPlanNamesTheModelsFault(t *testing.T) {
 	b := newBench(t)
@@ -148,7 +178,7 @@ func TestTheModelCannotBeScored(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || r.Plan.Criterion != "angular" || r.Result.Layers != modelLayers-2 || b.made["small"].Digest != r.Result.Digest {
+		if err != nil || r.Plan.Criterion != "angular" || r.Result.Layers != modelLayers-2 || b.made["small:latest"].Digest != r.Result.Digest {
 			t.Fatalf("%q: %+v, %v", criterion, r, err)
 		}
 		noted := strings.Contains(strings.Join(r.Plan.Notes, "\n"), "no layer of this kind can be left out")

@@ -99,7 +99,7 @@ func TestChosenTextIsNotScoredLater(t *testing.T) {
 		r := b.request()
 		r.Other, r.Evaluate.Corpus = made.Result.Name, c
 		b.mustEvaluate(r)
-		if scored := common(texts, b.scored("small")); len(scored) != 2 {
+		if scored := common(texts, b.scored("small:latest")); len(scored) != 2 {
 			t.Errorf("by %s: %d of the 10 texts were scored, want the 2 held out", criterion, len(scored))
 		}
 	}
@@ -122,9 +122,11 @@ func TestAllTextIsUsed(t *testing.T) {
 		t.Errorf("evaluation: %v", err)
 	}
 	r := b.sweep()
-	r.Criteria = []string{"angular"}
-	if _, err := b.swept(t.Context(), r, func(int) {}); plugin.KindOf(err) != plugin.Invalid {
-		t.Errorf("sweep: %v", err)
+	for _, criterion := range []string{"angular", "loss"} {
+		r.Criteria = []string{criterion}
+		if _, err := b.swept(t.Context(), r, func(int) {}); plugin.KindOf(err) != plugin.Invalid {
+			t.Errorf("sweep by %s: %v", criterion, err)
+		}
 	}
 	r.Criteria = []string{"deepest"} // chooses by no text
 	if _, err := b.swept(t.Context(), r, func(int) {}); err != nil {

@@ -168,11 +168,11 @@ func (w *sweeping) choose(ctx context.Context) (picks []pick, used map[string]bo
 	used = usedText(prof.Corpora)
 	refused := map[string]bool{}
 	for _, criterion := range r.Criteria {
-		for seed := range r.Seeds {
+		for _, seed := range seeds(r.Seeds) {
 			for _, rate := range r.Rates {
 				of := c
 				of.selection = w.selection(criterion, rate)
-				of.half = seed
+				of.half, of.status = seed, choosing(criterion, rate, seed)
 				plan, err := of.decide(ctx, r.Profile, w.host, w.event)
 				var cut *convert.CutError
 				if errors.As(err, &cut) {
@@ -217,6 +217,27 @@ func (w *sweeping) needsTrace() (needed bool, err error) {
 
 func (w *sweeping) selection(criterion string, rate float64) plugin.Selection {
 	return plugin.Selection{Rate: rate, Criterion: criterion, Protect: w.request.Protect}
+}
+
+// seeds are 0 for all of the text, or those of as many halves.
+func seeds(n int) []int {
+	if n <= 1 {
+		return []int{0}
+	}
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i + 1
+	}
+	return out
+}
+
+// choosing is what a person reads while a criterion chooses.
+func choosing(criterion string, rate float64, seed int) string {
+	s := fmt.Sprintf("choosing %.4g%% by %s", rate*100, criterion)
+	if seed > 0 {
+		s += fmt.Sprintf(" from half %d of the text", seed)
+	}
+	return s
 }
 
 // score runs the model without each set of layers.

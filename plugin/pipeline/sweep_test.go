@@ -62,10 +62,10 @@ func TestSweepPoints(t *testing.T) {
 	s := b.mustSweep(r)
 	i := 0
 	for _, criterion := range r.Criteria {
-		for seed := range r.Seeds {
+		for _, seed := range []int{1, 2, 3} {
 			for _, rate := range []float64{0.25, 0.5} {
-				if p := s.Points[i]; p.Criterion != criterion || p.Seed != seed || p.Rate != rate || len(p.Remove) != int(rate*modelLayers) {
-					t.Errorf("point %d: %+v, want %s, seed %d, rate %g", i, p, criterion, seed, rate)
+				if p := s.Points[i]; p.Criterion != criterion || p.Seed != seed+1 || p.Rate != rate || len(p.Remove) != int(rate*modelLayers) {
+					t.Errorf("point %d is %s, seed %d, rate %g, without %v; want %s, seed %d, rate %g", i, p.Criterion, p.Seed, p.Rate, p.Remove, criterion, seed, rate)
 				}
 				i++
 			}
@@ -87,6 +87,38 @@ func TestSweepPoints(t *testing.T) {
 	}
 	if got := slices.Compact(b.events); got[0] != "trace" || got[len(got)-1] != "sweep" || !slices.Contains(got, "try") {
 		t.Errorf("stages %q", got)
+	}
+}
+
+// TestSeedsTakeHalves chooses by other halves of the text, of the trace and of what is
+// run.
+func TestSeedsTakeHalves(t *testing.T) {
+	b := newBench(t)
+	r := b.sweep()
+	r.Profile.Corpus, _ = b.of(10) // eight are chosen by
+	f, shape, err := open(b.model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	_, chunks, err := measure(t.Context(), b.model, shape, r.Profile, b, func(plugin.Event) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for half, want := range []int{8, 4, 4} {
+		c := choice{model: b.model, shape: shape, chunks: chunks, half: half, selection: plugin.Selection{Layers: 2, Criterion: "angular"}}
+		if p, err := c.plan(); err != nil || p.Chunks != want {
+			t.Errorf("half %d: %d chunks, %v, want %d", half, p.Chunks, err, want)
+		}
+	}
+	r.Criteria, r.Rates = []string{"loss"}, []float64{0.25}
+	for seeds := 1; seeds <= 2; seeds++ {
+		r.Seeds = seeds
+		b.mustSweep(r)
+		tried := len(b.scored("4-5")) - len(b.scoredTexts())
+		if seeds == 1 && tried != 4 || seeds == 2 && tried <= 4 {
+			t.Errorf("%d seeds: %d texts were run to choose by", seeds, tried)
+		}
 	}
 }
 
@@ -123,6 +155,9 @@ func TestSweepReport(t *testing.T) {
 	}
 	if len(s.Corpora) != 1 || s.Corpora[0].Name != "apart.jsonl" || len(s.Corpora[0].Texts) != 3 || !strings.Contains(s.Protocol, "512") {
 		t.Errorf("scored %+v by %q", s.Corpora, s.Protocol)
+	}
+	if p := s.Points[0]; p.Seed != 0 || p.Criterion != "auto" || p.Rate != 0.25 {
+		t.Errorf("the first point is %+v", p)
 	}
 	if s.Layers != nil || s.Best != nil || !strings.Contains(strings.Join(s.Notes, "\n"), "little text") {
 		t.Errorf("layers %v, best %v, notes %q", s.Layers, s.Best, s.Notes)
@@ -214,8 +249,9 @@ func TestSweepResumes(t *testing.T) {
 	}
 }
 
-// TestSweepOfAlternatingLayers has a model whose every sixth layer is of another kind,
-// so that four neighbours cannot go. What can is tried, and the rest is noted.
+// TestSweepOfAlternatingLayers has a model whose sixth layer is of a kind of its own
+// and must keep its place, so that no four layers below it can go. What can go is
+// tried, and the rest is noted.
 func TestSweepOfAlternatingLayers(t *testing.T) {
 	b := newBench(t)
 	data, err := tinymodel.New(tinymodel.Config{Architecture: "gemma3", Layers: modelLayers, Seed: 1})
@@ -226,14 +262,14 @@ func TestSweepOfAlternatingLayers(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := b.sweep()
-	r.Rates, r.Criteria = []float64{0.5}, []string{"auto", "loss"}
+	r.Rates, r.Criteria, r.Protect = []float64{0.5}, []string{"auto", "loss"}, []int{5}
 	if _, err := b.swept(t.Context(), r, func(int) {}); plugin.KindOf(err) != plugin.Refused || len(b.traced) > 0 || len(b.runs) > 0 {
 		t.Errorf("%d texts traced, %d runs, %v", len(b.traced), len(b.runs), err)
 	}
-	r.Rates = []float64{0.5, 0.75}
+	r.Rates = []float64{0.125, 0.5}
 	s := b.mustSweep(r)
-	if len(s.Points) != 2 || len(s.Points[0].Remove) != 6 || len(s.Points[1].Remove) != 6 {
-		t.Errorf("points %+v", s.Points)
+	if len(s.Points) != 2 || !slices.Equal(s.Points[0].Remove, []int{6}) || !slices.Equal(s.Points[1].Remove, []int{6}) {
+		t.Errorf("%d points: %+v", len(s.Points), s.Points)
 	}
 	if len(s.Notes) < 2 || !strings.HasPrefix(s.Notes[0], "auto at 50%: ") || !strings.HasPrefix(s.Notes[1], "loss at 50%: ") {
 		t.Errorf("notes %q", s.Notes)

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,7 +19,7 @@ import (
 // Losses are compared on short pieces of text, enough of them to tell blocks
 // apart that differ by a few hundredths of a nat.
 const (
-	triedTokens = 6000 // at most
+	triedTokens = 4000 // at most
 	triedWindow = 160
 )
 
@@ -52,7 +53,7 @@ func (c choice) try(ctx context.Context, r plugin.ProfileRequest, h plugin.Host,
 		return plugin.Plan{}, err
 	}
 	defer b.close()
-	const status = "running the model without some layers"
+	status := cmp.Or(c.status, "running the model without some layers")
 	event(plugin.Event{Stage: "try", Status: status})
 	ps, info, err := c.text(ctx, r.Corpus, h)
 	if err != nil {
