@@ -119,7 +119,7 @@ check: headers ## unit tests: seconds, no model
 
 .PHONY: race
 race: headers ## unit tests of what shares state, under the race detector
-	go test -race ./plugin/... ./host ./host/client ./host/trace/...
+	go test -race ./plugin/... ./host ./host/client ./host/score ./host/trace/...
 
 .PHONY: test
 test: check race build bin/ollama model ## all tests, on tiny models and on SmolLM2-135M

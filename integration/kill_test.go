@@ -24,6 +24,7 @@ type site struct {
 	gates  string
 	corpus string // path
 	text   string // of the corpus
+	judged bool   // jobs choose by loss and measure the result
 }
 
 // newSite serves a model so deep that its cut is written in more than one step,
@@ -65,11 +66,24 @@ func lightCorpus() string {
 // request asks for a quarter of the layers to go.
 func (s *site) request() client.PruneRequest {
 	drop := 0.25
-	return plainly(client.PruneRequest{
+	r := client.PruneRequest{
 		Model: "tiny", Name: "small", Drop: &drop,
 		Corpus: &client.Corpus{Name: filepath.Base(s.corpus), Text: s.text},
-	})
+	}
+	if !s.judged {
+		return plainly(r)
+	}
+	r.Evaluate = &client.Evaluate{
+		Corpus: &client.Corpus{Name: "tales", Text: tales},
+		Tasks:  []client.Corpus{{Name: "riddles", Text: riddles}},
+	}
+	return r
 }
+
+// riddles are multiple-choice questions, a line of JSON each.
+const riddles = `{"context": "Glass is made of", "choices": [" sand", " bread"], "answer": 0}
+{"context": "The sky at noon is", "choices": [" red", " blue"], "answer": 1}
+`
 
 // A call is a request that is under way.
 type call struct {
@@ -244,6 +258,42 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// TestKillWhileScoring kills them where losses are compared and where the result
+// is measured. The job ends with the bytes and the scores of one undisturbed, and
+// nothing that was scored is scored again.
+func TestKillWhileScoring(t *testing.T) {
+	s := newSite(t)
+	s.judged = true
+	want := s.made()
+	for _, v := range []struct {
+		name string
+		kill func(*testing.T, *site, *call, func()) string
+	}{
+		{"scorer", killScorer},
+		{"plugin", killPlugin},
+		{"server", killServer},
+		{"connection", dropConnection},
+	} {
+		for _, point := range []string{"try.2", "try.5", "evaluate.2", "evaluate.6"} {
+			t.Run(v.name+"/"+point, func(t *testing.T) {
+				s.during(t)
+				s.reset()
+				s.generate("tiny", "The light", 4)
+				gate := newGate(t, s.gates, point)
+				job := s.begin(s.request())
+				open := gate.wait(s.server, job.done)
+				before := s.scores("tiny")
+				if got := v.kill(t, s, job, open); got != want {
+					t.Errorf("made %s, undisturbed %s", got, want)
+				}
+				checkScoredOnce(t, before, s.scores("tiny"))
+				s.checkAlive()
+				checkStore(t, s.models())
+			})
+		}
+	}
+}
+
 // checkAlive demands that both models are served.
 func (s *site) checkAlive() {
 	s.tb.Helper()
@@ -273,6 +323,17 @@ func killPlugin(t *testing.T, s *site, job *call, open func()) string {
 // killRunner leaves the job to a new runner.
 func killRunner(t *testing.T, s *site, job *call, open func()) string {
 	s.killAll("runner")
+	open()
+	report, err := job.end(s)
+	if err != nil {
+		t.Fatalf("the job failed: %v\n%s", err, s.tail())
+	}
+	return report.Result.Digest
+}
+
+// killScorer leaves the job to a new scoring process.
+func killScorer(t *testing.T, s *site, job *call, open func()) string {
+	s.killAll("scorer")
 	open()
 	report, err := job.end(s)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Pare is ollama with a few verbs more: prune, profile and jobs. Every other
-// verb is Ollama's own, unchanged.
+// Pare is ollama with a few verbs more: prune, profile, try, eval, sweep and jobs.
+// Every other verb is Ollama's own, unchanged.
 package main
 
 import (

@@ -22,7 +22,7 @@ func (p Pipeline) Plan(ctx context.Context, r plugin.PlanRequest) (plugin.Plan, 
 	}
 	f.Close()
 	chunks, trace, err := keptTrace(r.Folder, m)
-	if err != nil {
+	if err != nil && len(r.Selection.Remove) == 0 { // layers that are named can do without
 		return plugin.Plan{}, kinded(err)
 	}
 	c := choice{model: m, shape: shape, selection: r.Selection, chunks: chunks, trace: trace}

@@ -106,16 +106,18 @@ func TestTriedTextIsShort(t *testing.T) {
 	if err != nil || len(info.Texts) < 32 {
 		t.Fatalf("%d texts, %v", len(info.Texts), err)
 	}
-	tokens, first := 0, map[int32]bool{}
-	for _, p := range ps {
+	tokens := 0
+	for i, p := range ps {
 		tokens += len(p.Tokens)
-		first[p.Tokens[1]] = true
+		if first := b.text(p.Tokens[:1]) == begin; first != (i < len(info.Texts)) {
+			t.Errorf("passage %d is the first of a document: %v", i, first)
+		}
 		if len(p.Tokens) > triedWindow {
 			t.Errorf("a passage of %d tokens", len(p.Tokens))
 		}
 	}
-	if tokens > triedTokens || tokens < triedTokens-triedWindow || len(first) < 32 {
-		t.Errorf("%d tokens in %d passages, %d of them unlike", tokens, len(ps), len(first))
+	if tokens > triedTokens || tokens < triedTokens-triedWindow {
+		t.Errorf("%d tokens in %d passages", tokens, len(ps))
 	}
 }
 

@@ -24,11 +24,18 @@ type gated struct{ pipeline.Pipeline }
 
 // Prune implements plugin.Pruner.
 func (g gated) Prune(ctx context.Context, j plugin.Job, h plugin.Host, event func(plugin.Event)) (plugin.Report, error) {
-	way := gates{ctx: ctx, folder: os.Getenv("PARE_TEST_GATES"), passed: map[string]int{}}
-	return g.Pipeline.Prune(ctx, j, host{h, way}, func(e plugin.Event) {
-		event(e)
-		way.pass(e.Stage)
-	})
+	way := newGates(ctx)
+	return g.Pipeline.Prune(ctx, j, host{h, way}, way.behind(event))
+}
+
+// Evaluate implements plugin.Pruner.
+func (g gated) Evaluate(ctx context.Context, r plugin.EvaluateRequest, h plugin.Host, event func(plugin.Event)) (plugin.Evaluation, error) {
+	return g.Pipeline.Evaluate(ctx, r, h, newGates(ctx).behind(event))
+}
+
+// Sweep implements plugin.Pruner.
+func (g gated) Sweep(ctx context.Context, r plugin.SweepRequest, h plugin.Host, event func(plugin.Event)) (plugin.Sweep, error) {
+	return g.Pipeline.Sweep(ctx, r, h, newGates(ctx).behind(event))
 }
 
 type host struct {
@@ -47,6 +54,18 @@ type gates struct {
 	ctx    context.Context
 	folder string
 	passed map[string]int
+}
+
+func newGates(ctx context.Context) gates {
+	return gates{ctx: ctx, folder: os.Getenv("PARE_TEST_GATES"), passed: map[string]int{}}
+}
+
+// behind hands events on, and has each wait at its gate.
+func (g gates) behind(event func(plugin.Event)) func(plugin.Event) {
+	return func(e plugin.Event) {
+		event(e)
+		g.pass(e.Stage)
+	}
 }
 
 // pass waits at the next gate of a stage, if there is one, until it opens or the
