@@ -34,7 +34,9 @@ type ScoreRequest struct {
 
 // A Score is what one variant made of one sequence. LogProb has one entry for each
 // of the sequence's Tokens[From:]; so have KL and Agree with Compare, where those of
-// the first variant are 0 and true, and without it they are nil.
+// the first variant are 0 and true, and without it they are nil. Where leaving layers
+// out broke the model, so that it gives a token no probability at all, LogProb is -100
+// and KL 100.
 type Score struct {
 	Sequence int       // index in the request
 	Variant  int       // index in the request

@@ -20,6 +20,9 @@ func (p Pipeline) evaluate(ctx context.Context, r plugin.EvaluateRequest, h plug
 	if err := checkEvaluate(r.Evaluate); err != nil {
 		return plugin.Evaluation{}, err
 	}
+	if r.Level == plugin.LevelNone {
+		return plugin.Evaluation{}, plugin.Errorf(plugin.Invalid, "evaluate: level none measures nothing; give quick or full")
+	}
 	m, err := h.Model(ctx, r.Model)
 	if err != nil {
 		return plugin.Evaluation{}, err

@@ -1,11 +1,16 @@
 // Package pipeline is Pare's own method, from a served model to a smaller one:
 //
-//	texts.go    what to trace: the corpus in pieces
-//	frames.go   trace.bin, the sums measured for each piece
-//	measure.go  trace and profile: what is missing is traced, the rest kept
-//	choose.go   plan: which layers go
-//	cut.go      cut: the GGUF without them
-//	prune.go    the job: all of these, then register
+//	texts.go      the corpus in pieces: to trace and choose by, or held out
+//	frames.go     trace.bin, the sums measured for each piece
+//	measure.go    trace and profile: what is missing is traced, the rest kept
+//	passages.go   text as sequences of tokens to be scored; questions.go likewise
+//	book.go       scores.bin, what each variant of the model made of each passage
+//	choose.go     plan: which layers go; try.go by running the model without them
+//	cut.go        cut: the GGUF without them
+//	judge.go      evaluate: what that costs; evaluate.go for any two models
+//	prune.go      the job: all of these, then register
+//	sweep.go      many cuts, tried and not made
+//	journal.go    the form of trace.bin and scores.bin
 //
 // Each stage leaves a file with the digest of what it was made from, and finds
 // it again: a job that was cut short goes on where it stopped.

@@ -213,13 +213,27 @@ func logSum(x []float32) float64 {
 	return top + math.Log(sum)
 }
 
+// TestNotFinite has logits that are no numbers: of the whole model that is an error,
+// of one that runs without layers a token without any probability.
 func TestNotFinite(t *testing.T) {
 	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
 		for _, at := range []int{0, 17, 39} {
+			s := &scoring{Score: &score.Score{Variants: []score.Model{{}, {Bypass: []int{1}}}, Compare: true}}
 			logits := [][]float32{make([]float32, 40), make([]float32, 40)}
+			var whole, cut plugin.Score
+			if err := s.read(&whole, 0, 0, []int32{3, 4}, 8, logits); err != nil {
+				t.Fatal(err)
+			}
 			logits[1][at] = bad
-			if _, err := read(logits, 8); err == nil || !strings.Contains(err.Error(), "token 9 ") {
-				t.Errorf("%v among logits: error %v, want one about token 9", bad, err)
+			if err := s.read(&cut, 1, 0, []int32{3, 4}, 8, logits); err != nil {
+				t.Fatal(err)
+			}
+			even := float32(-math.Log(40))
+			if cut.LogProb[0] != even || cut.KL[0] != 0 || !cut.Agree[0] || cut.LogProb[1] != -100 || cut.KL[1] != 100 || cut.Agree[1] {
+				t.Errorf("%v among logits: %+v", bad, cut)
+			}
+			if err := s.read(&whole, 0, 0, []int32{3, 4}, 8, logits); err == nil || !strings.Contains(err.Error(), "token 9 ") {
+				t.Errorf("%v among logits of the whole model: error %v, want one about token 9", bad, err)
 			}
 		}
 	}

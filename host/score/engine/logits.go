@@ -11,8 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"unsafe"
-
-	"pare/plugin"
 )
 
 // A row is what is known of the logits for one position: see logits.h.
@@ -33,17 +31,19 @@ func divergence(reference []float32, p row, logits []float32, q row) float64 {
 		(*C.float)(unsafe.SliceData(logits)), q, C.int(len(logits))))
 }
 
-// read reads rows on all cores. It fails where one is not finite: at is the
-// position in the text of the first row's token.
-func read(logits [][]float32, at int) ([]row, error) {
+// broken is what is said of a token for which a variant's logits are not all
+// finite: a log-probability of -100 and a KL divergence of 100. Leaving layers out
+// can do that to a model, and it is to be seen as far worse than any that works.
+const broken = 100
+
+// sound reports whether the logits of a row are all finite.
+func sound(r row) bool { return r.best >= 0 }
+
+// read reads rows on all cores.
+func read(logits [][]float32) []row {
 	rows := make([]row, len(logits))
 	spread(len(logits), func(i int) { rows[i] = readRow(logits[i]) })
-	for i, r := range rows {
-		if r.best < 0 {
-			return nil, plugin.Errorf(plugin.Refused, "score token %d of a sequence: its logits are not all finite; the model computes nonsense there", at+i)
-		}
-	}
-	return rows, nil
+	return rows
 }
 
 // spread calls do with 0 to n-1 on as many goroutines as there are cores.

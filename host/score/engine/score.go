@@ -93,12 +93,16 @@ func (s *scoring) run(ctx context.Context, variant int, group []piece) error {
 // read adds to out what the logits say of tokens, the first of which is at the
 // position at of its sequence; compared is the number of its row in the reference.
 func (s *scoring) read(out *plugin.Score, variant, compared int, tokens []int32, at int, logits [][]float32) error {
-	rows, err := read(logits, at)
-	if err != nil {
+	rows := read(logits)
+	if err := s.unsound(rows, variant, at); err != nil {
 		return err
 	}
 	for i, r := range rows {
-		out.LogProb = append(out.LogProb, float32(logProb(r, logits[i], tokens[i])))
+		p := -float64(broken)
+		if sound(r) {
+			p = logProb(r, logits[i], tokens[i])
+		}
+		out.LogProb = append(out.LogProb, float32(p))
 	}
 	if !s.Compare {
 		return nil
@@ -114,11 +118,28 @@ func (s *scoring) read(out *plugin.Score, variant, compared int, tokens []int32,
 	}
 	kl := make([]float32, len(rows))
 	spread(len(rows), func(i int) {
+		if kl[i] = broken; !sound(rows[i]) {
+			return
+		}
 		kl[i] = float32(divergence(s.reference.at(compared+i, len(logits[i])), s.reference.rows[compared+i], logits[i], rows[i]))
 	})
 	out.KL = append(out.KL, kl...)
 	for i, r := range rows {
 		out.Agree = append(out.Agree, r.best == s.reference.rows[compared+i].best)
+	}
+	return nil
+}
+
+// unsound refuses a whole model that computes nonsense: at is the position in the
+// text of the first row's token. One that runs without layers may.
+func (s *scoring) unsound(rows []row, variant, at int) error {
+	if len(s.Variants[variant].Bypass) > 0 {
+		return nil
+	}
+	for i, r := range rows {
+		if !sound(r) {
+			return plugin.Errorf(plugin.Refused, "score token %d of a sequence: its logits are not all finite; the model computes nonsense there", at+i)
+		}
 	}
 	return nil
 }
