@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -20,7 +21,11 @@ func (l *lent) Tokenize(ctx context.Context, model string, texts []string) ([][]
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := l.scorer.Tokenize(ctx, s.path, texts, false)
+	var tokens [][]int32
+	err = again(ctx, func() (err error) {
+		tokens, err = l.scorer.Tokenize(ctx, s.path, texts, false)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("tokenize for %s: %w", model, err)
 	}
@@ -33,7 +38,39 @@ func (l *lent) Score(ctx context.Context, r plugin.ScoreRequest, each func(plugi
 	if err != nil {
 		return err
 	}
-	return l.scorer.Score(ctx, models, r.Sequences, r.Compare, each)
+	first := 0 // sequence that is not done
+	told := make([]map[int]bool, len(r.Sequences))
+	return again(ctx, func() error {
+		for first < len(told) && len(told[first]) == len(models) {
+			first++
+		}
+		if first > 0 && first == len(told) {
+			return nil // it ended behind its last word
+		}
+		return l.scorer.Score(ctx, models, r.Sequences[first:], r.Compare, func(s plugin.Score) error {
+			s.Sequence += first
+			if told[s.Sequence][s.Variant] {
+				return nil
+			}
+			if told[s.Sequence] == nil {
+				told[s.Sequence] = map[int]bool{}
+			}
+			told[s.Sequence][s.Variant] = true
+			return each(s)
+		})
+	})
+}
+
+// again does what needs the scoring process until that lives through it, as often as
+// a text is traced.
+func again(ctx context.Context, do func() error) error {
+	var err error
+	for range tries {
+		if err = do(); !errors.Is(err, score.ErrEnded) || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // Generate implements plugin.Host. Of the model's own parameters those count that
@@ -63,7 +100,11 @@ func (l *lent) Generate(ctx context.Context, r plugin.GenerateRequest, each func
 		}
 		for v := range models {
 			g.Model = models[v]
-			answer, err := l.scorer.Generate(ctx, g, func(string) error { return nil })
+			var answer plugin.Answer
+			err := again(ctx, func() (err error) {
+				answer, err = l.scorer.Generate(ctx, g, func(string) error { return nil })
+				return err
+			})
 			if err != nil {
 				return fmt.Errorf("answer prompt %d: %w", i, err)
 			}
@@ -82,7 +123,12 @@ func (l *lent) Footprint(ctx context.Context, model string, v plugin.Variant) (p
 	if err != nil {
 		return plugin.Footprint{}, err
 	}
-	return l.scorer.Footprint(ctx, models[0].Path)
+	var f plugin.Footprint
+	err = again(ctx, func() (err error) {
+		f, err = l.scorer.Footprint(ctx, models[0].Path)
+		return err
+	})
+	return f, err
 }
 
 // variants finds the files of variants. All run on as many threads as the call's

@@ -19,7 +19,7 @@ import (
 
 // TestJobs holds jobs at a gate and does to them what clients may do.
 func TestJobs(t *testing.T) {
-	s := newSite(t)
+	s := newSite(t, deep)
 	want := s.made()
 	for name, test := range map[string]func(*testing.T, *site, string){
 		"joined":                 joined,

@@ -3,6 +3,7 @@ package score
 import (
 	"context"
 	"encoding/gob"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,6 +20,10 @@ const Verb = "scorer"
 
 // patience is how long a process may take to stop what it does, or to end.
 const patience = 5 * time.Second
+
+// ErrEnded says that the process ended while it worked. The next request starts
+// another.
+var ErrEnded = errors.New("the scoring process ended")
 
 // A child is a running scoring process. It answers one request at a time.
 type child struct {
@@ -143,7 +148,7 @@ func (c *child) lost(ctx context.Context, err error) error {
 	if said == "" {
 		said = "it said nothing"
 	}
-	return plugin.Errorf(plugin.Unavailable, "the scoring process ended: %w: %s", err, said)
+	return plugin.Errorf(plugin.Unavailable, "%w: %w: %s", ErrEnded, err, said)
 }
 
 // exited reports whether the process is no more.
