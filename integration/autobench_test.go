@@ -1,10 +1,10 @@
 package integration
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,7 +49,7 @@ func BenchmarkAuto(b *testing.B) {
 			s := s.in(b)
 			chosen, took, tokens := s.chooseAuto(n)
 			loss, speed := s.heldOut(n, chosen)
-			best := slices.MinFunc(slices.Sorted(maps.Keys(loss)), func(x, y string) int { return int(math.Copysign(1, loss[x]-loss[y])) })
+			best := slices.MinFunc(slices.Sorted(maps.Keys(loss)), func(x, y string) int { return cmp.Compare(loss[x], loss[y]) })
 			exhaustive := float64(tokens*len(blocksOf(p.Layers, n))) / speed
 			fmt.Printf("%d layers: auto took %s, held-out loss %.3f, best %s, %.3f; in %.0f s (%.0f s with the trace), all blocks on its %d tokens: %.0f s\n",
 				n, chosen, loss[chosen], best, loss[best], took.Seconds(), (took + traced).Seconds(), tokens, exhaustive)

@@ -16,6 +16,7 @@ import (
 
 	"pare/gguf"
 	"pare/host/client"
+	"pare/plugin"
 )
 
 // modelfile is all that a model can have beside its weights.
@@ -30,6 +31,7 @@ var modelfile = []string{
 	`SYSTEM "You answer in few words."`,
 	`PARAMETER temperature 0.5`,
 	`PARAMETER num_ctx 1024`,
+	`PARAMETER num_thread 1`, // two that wait for each other are slow on a busy machine
 	`PARAMETER stop <|im_end|>`,
 	`LICENSE """Apache License, Version 2.0"""`,
 }
@@ -39,18 +41,19 @@ var modelfile = []string{
 func TestPrune(t *testing.T) {
 	s := startServer(t)
 	s.create("smollm2", fromMake(t, "PARE_MODEL"), modelfile...)
-	s.write("tales.txt", tales)
+	s.write("prose.txt", prose(t))
 	before, said := s.contents(), s.generate("smollm2", "The sun is", 8)
 
-	s.must("profile", "smollm2", "--corpus", "tales.txt")
-	out := s.must("prune", "smollm2", "small", "--drop", "6")
-	for _, want := range []string{" of 30", "smollm2:latest", "small:latest", "24"} {
+	s.must("profile", "smollm2", "--corpus", "prose.txt")
+	out := s.must("prune", "smollm2", "small", "--drop", "20%", "--corpus", "prose.txt")
+	for _, want := range []string{"layers 13-18 of 30 go", "chosen by auto", "smollm2:latest", "small:latest", "24", "Verdict: repair first"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the command's report lacks %q:\n%s", want, out)
 		}
 	}
 
 	t.Run("file", func(t *testing.T) { checkCutFile(t, s.in(t), "smollm2", "small", 6) })
+	t.Run("report", func(t *testing.T) { checkJudged(t, s.in(t)) })
 	t.Run("show", func(t *testing.T) { checkShown(t, s.in(t), "smollm2", "small") })
 	t.Run("answers", func(t *testing.T) { checkAnswers(s.in(t), "small") })
 	t.Run("no second copy", func(t *testing.T) {
@@ -73,7 +76,7 @@ func TestPrune(t *testing.T) {
 	t.Run("name taken", func(t *testing.T) { checkReplaced(t, s.in(t)) })
 	t.Run("kept profile", func(t *testing.T) {
 		rate := 0.1
-		stages := s.in(t).stages(client.PruneRequest{Model: "smollm2", Name: "smaller", Drop: &rate})
+		stages := s.in(t).stages(plainly(client.PruneRequest{Model: "smollm2", Name: "smaller", Drop: &rate}))
 		if want := []string{"profile", "plan", "cut", "register"}; !slices.Equal(stages, want) {
 			t.Errorf("a second rate went through %v, want %v", stages, want)
 		}
@@ -81,6 +84,54 @@ func TestPrune(t *testing.T) {
 			t.Errorf("a tenth of 30 layers leaves %d", count(n, "llama.block_count"))
 		}
 	})
+}
+
+// prose is text enough to choose by, and for a part of it to be held out.
+func prose(tb testing.TB) string { return opticks(tb)[20_000:32_000] }
+
+// checkJudged looks at what was measured of the cut: what it says, and that it was
+// measured on text that had no part in the choice.
+func checkJudged(t *testing.T, s *server) {
+	var r plugin.Report
+	checkReports(t, s, s.job("prune").ID, &r, "layers 13-18 of 30 go", "perplexity", "KL divergence", "repair first")
+	e := r.Evaluation
+	if e == nil || e.Verdict == nil || e.Verdict.Say != plugin.Repair || r.Plan.Criterion != "auto" || r.Unmeasured != "" {
+		t.Fatalf("the report says %+v", r)
+	}
+	if all := e.Text[0]; all.Style != "all" || len(e.Text) < 10 || !(all.Rise.Low > 0.3) || !(all.KL.High < 1.5) || !(all.Agreement.Value > 0.3) {
+		t.Errorf("text: %+v", e.Text)
+	}
+	if e.Tasks[0].Questions < 50 || e.Generation.Prompts < 3 || e.Generation.ChrF > 95 || len(e.Generation.Samples) == 0 || !(e.Speed.Prompt.Median > 1) {
+		t.Errorf("tasks %+v, answers %+v, speed %+v", e.Tasks[0], e.Generation, e.Speed)
+	}
+	if e.Before.Footprint.Resident <= e.After.Footprint.Resident || e.After.Footprint.KVPerToken*30 != e.Before.Footprint.KVPerToken*24 {
+		t.Errorf("memory was %+v and is %+v", e.Before.Footprint, e.After.Footprint)
+	}
+	used := s.kept("smollm2").Corpora
+	if len(used) != 1 || len(r.Plan.Text) != 1 || len(used[0].Texts) == 0 || len(e.Corpora[0].Texts) == 0 {
+		t.Fatalf("traced %v, chosen by %v, scored %v", used, r.Plan.Text, e.Corpora)
+	}
+	for _, digest := range e.Corpora[0].Texts {
+		if slices.Contains(used[0].Texts, digest) || slices.Contains(r.Plan.Text[0].Texts, digest) {
+			t.Errorf("text %s was used to choose, and scored", digest)
+		}
+	}
+}
+
+// job is the newest job of a kind.
+func (s *server) job(kind string) client.Job {
+	s.tb.Helper()
+	jobs, err := s.client().Jobs(context.Background())
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	for _, j := range jobs {
+		if j.Kind == kind {
+			return j
+		}
+	}
+	s.tb.Fatalf("there is no %s job: %+v", kind, jobs)
+	return client.Job{}
 }
 
 // stages runs a job and lists what it went through.
@@ -261,7 +312,7 @@ func checkAnswers(s *server, model string) {
 // which deletes what had the name; but the parent's own never.
 func checkReplaced(t *testing.T, s *server) {
 	old, parent := s.blob("small"), s.blob("smollm2")
-	three := client.PruneRequest{Model: "smollm2", Name: "small", Range: "12-14"}
+	three := plainly(client.PruneRequest{Model: "smollm2", Name: "small", Range: "12-14"})
 	for _, refused := range []client.PruneRequest{
 		three,
 		{Model: "smollm2", Name: "Small:latest", Range: "12-14"},

@@ -1,0 +1,216 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pare/host/client"
+	"pare/integration/tinymodel"
+	"pare/plugin"
+)
+
+// swept is a sweep of a tiny model that scores little.
+func (s *site) swept() client.SweepRequest {
+	return client.SweepRequest{
+		Model: "tiny", Rates: []float64{0.125, 0.25, 0.5}, Criteria: []string{"auto", "angular", "deepest"}, Tolerance: 0.2,
+		Corpus:   &client.Corpus{Name: filepath.Base(s.corpus), Text: s.text},
+		Evaluate: &client.Evaluate{Level: plugin.LevelQuick, Corpus: &client.Corpus{Name: "tales.jsonl", Text: tales}},
+	}
+}
+
+// sweep is the command line of the same sweep.
+func (s *site) sweep(more ...string) []string {
+	s.write("tales.jsonl", tales)
+	return append([]string{"sweep", "tiny", "--drop", "12.5%,25%,50%", "--criteria", "auto,angular,deepest", "--max-ppl-rise", "20%",
+		"--corpus", s.corpus, "--score", "tales.jsonl"}, more...)
+}
+
+// TestSweep takes a sweep through the command line.
+func TestSweep(t *testing.T) {
+	s := newSite(t, 8)
+	before := s.contents()
+	out := s.must(s.sweep("--each-layer", "-o", "sweep.png")...)
+	for _, want := range []string{"tiny:latest", "auto", "angular", "deepest", "perplexity", "verdict"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the table lacks %q:\n%s", want, out)
+		}
+	}
+	var r plugin.Sweep
+	checkReports(t, s.server, s.job("sweep").ID, &r, "perplexity", "deepest", "logit lens")
+	drawn, err := os.ReadFile(filepath.Join(s.home, "sweep.png"))
+	again, err2 := os.ReadFile(filepath.Join(s.home, "report.png"))
+	if err != nil || err2 != nil || !bytes.Equal(drawn, again) {
+		t.Errorf("-o wrote another figure than the report's: %v, %v", err, err2)
+	}
+	checkSweep(t, s, r)
+	if after := s.contents(); len(after) != len(before) {
+		t.Errorf("a sweep made files: %v", after)
+	}
+	checkStore(t, s.models())
+}
+
+// checkSweep holds the numbers of a sweep against each other and against the
+// scores of the same layers asked for alone.
+func checkSweep(t *testing.T, s *site, r plugin.Sweep) {
+	if len(r.Points) != 9 || len(r.Layers) != 8 || r.Tolerance != 0.2 {
+		t.Fatalf("the sweep is %+v", r)
+	}
+	for _, p := range r.Points {
+		if n := int(p.Rate*8 + 0.5); len(p.Remove) != n || slices.Contains(p.Remove, 7) || p.Verdict.Say == "" || p.Bytes >= r.Model.Bytes || !(p.Speed.Median > 0) {
+			t.Errorf("%s at %g: %+v", p.Criterion, p.Rate, p)
+		}
+		if p.Text[0].Rise.Value == 0 || !(p.Text[0].KL.Value > 0) {
+			t.Errorf("%s at %g: %+v", p.Criterion, p.Rate, p.Text[0])
+		}
+	}
+	for l, score := range r.Layers {
+		if score.Layer != l || score.KL.Value <= 0 || score.Lens.Value <= 0 {
+			t.Errorf("layer %d: %+v", l, score)
+		}
+	}
+	if b := r.Best; b != nil && b.Text[0].Rise.Value > 0.1824 { // ln 1.2
+		t.Errorf("best is %+v", b)
+	}
+	checkScoredOnce(t, nil, s.scores("tiny"))
+}
+
+// TestSweepGoesOn ends a sweep in the middle in each way there is. The same
+// request scores only what is missing, and comes to the same.
+func TestSweepGoesOn(t *testing.T) {
+	s := newSite(t, 8)
+	want := s.sweepAgain()
+	trialsOfAll := len(trials(t, s.scores("tiny")))
+	for name, end := range map[string]func(*testing.T, *site, *exec.Cmd, <-chan struct{}){
+		"killed server": func(_ *testing.T, s *site, _ *exec.Cmd, ended <-chan struct{}) { s.kill(); <-ended; s.start() },
+		"killed scorer": nil,
+		"Ctrl-C":        interrupted,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.during(t)
+			s.reset()
+			gate := newGate(t, s.gates, "sweep.4")
+			cmd := exec.Command(fromMake(t, "PARE_BIN"), s.sweep()...)
+			var errs bytes.Buffer
+			cmd.Env, cmd.Dir, cmd.Stderr = s.environ(), s.home, &errs
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan struct{})
+			go func() { cmd.Wait(); close(ended) }()
+			open := gate.wait(s.server, ended)
+			scored := s.scores("tiny")
+			if end == nil {
+				s.killAll("scorer")
+				open()
+				if <-ended; !cmd.ProcessState.Success() {
+					t.Fatalf("%v: %s\n%s", cmd.ProcessState, &errs, s.tail())
+				}
+			} else {
+				end(t, s, cmd, ended)
+				open()
+				if !strings.Contains(errs.String(), "goes on from here") {
+					t.Errorf("it said %s", &errs)
+				}
+				checkStopped(t, s)
+			}
+			got := s.sweepAgain()
+			checkScoredOnce(t, scored, s.scores("tiny"))
+			if n := len(trials(t, s.scores("tiny"))); end != nil && (len(scored) == 0 || n < trialsOfAll) {
+				t.Errorf("%d trials in the end, %d undisturbed, %d bytes of them before", n, trialsOfAll, len(scored))
+			}
+			checkSameSweep(t, got, want)
+		})
+	}
+}
+
+// interrupted ends a command by Ctrl-C and waits for its job to stop.
+func interrupted(_ *testing.T, s *site, cmd *exec.Cmd, ended <-chan struct{}) {
+	cmd.Process.Signal(os.Interrupt)
+	<-ended
+	s.until("the sweep stops after its client", 10*time.Second, func() bool { return s.jobs()[0].State != client.Running })
+}
+
+// sweepAgain asks for the sweep by the command line.
+func (s *site) sweepAgain() plugin.Sweep {
+	s.tb.Helper()
+	t, ok := s.tb.(*testing.T)
+	if !ok {
+		s.tb.Fatal("not in a test")
+	}
+	lines := progressLines(t, s.must(s.sweep("--json")...))
+	last := lines[len(lines)-1]
+	if last.Sweep == nil {
+		t.Fatalf("the last line is %+v", last)
+	}
+	return *last.Sweep
+}
+
+// checkSameSweep compares all of two sweeps but for the speeds.
+func checkSameSweep(t *testing.T, got, want plugin.Sweep) {
+	t.Helper()
+	if len(got.Points) != len(want.Points) {
+		t.Fatalf("%d points, want %d", len(got.Points), len(want.Points))
+	}
+	for i, p := range got.Points {
+		q := want.Points[i]
+		if !slices.Equal(p.Remove, q.Remove) || *p.Text[0].Rise != *q.Text[0].Rise || *p.Text[0].KL != *q.Text[0].KL {
+			t.Errorf("%s at %g: layers %v, %+v; undisturbed %v, %+v", p.Criterion, p.Rate, p.Remove, p.Text[0], q.Remove, q.Text[0])
+		}
+	}
+}
+
+// TestSweepUnnoticed looks at who else uses the server while a sweep runs, and
+// cancels it.
+func TestSweepUnnoticed(t *testing.T) {
+	s := newSite(t, 8)
+	s.createTiny("another", tinymodel.Config{Architecture: "qwen2"})
+	s.must("profile", "tiny", "--corpus", s.corpus) // tracing needs a runner
+	said := map[string]string{"tiny": s.generate("tiny", "The light", 16), "another": s.generate("another", "The light", 16)}
+	running, runners := s.running(), s.runners()
+
+	gate := newGate(t, s.gates, "sweep.3")
+	ended := make(chan error, 1)
+	done := make(chan struct{})
+	go func() {
+		_, err := s.client().Sweep(context.Background(), s.swept(), func(client.Progress) {})
+		ended <- err
+		close(done)
+	}()
+	open := gate.wait(s.server, done)
+	for name, want := range said {
+		if got := s.generate(name, "The light", 16); got != want {
+			t.Errorf("%s said %q, and during a sweep %q", name, want, got)
+		}
+	}
+	id := s.job("sweep").ID
+	if code, body := s.get("/api/prune/jobs/" + id + "/report"); code != http.StatusNotFound || !strings.Contains(body, "is running and has no report yet") {
+		t.Errorf("the report of a running sweep: status %d: %s", code, body)
+	}
+	slices.Sort(running)
+	now := s.running()
+	slices.Sort(now)
+	if !slices.Equal(now, running) || !slices.Equal(s.runners(), runners) {
+		t.Errorf("%v ran as %v, and %v as %v during a sweep", running, runners, now, s.runners())
+	}
+	if err := s.client().Cancel(context.Background(), id); err != nil {
+		t.Fatal(err)
+	}
+	open()
+	var status *client.StatusError
+	if err := <-ended; !errors.As(err, &status) || status.Code != http.StatusConflict {
+		t.Errorf("its client was told %v", err)
+	}
+	if code, _ := s.get("/api/prune/jobs/" + id); code != http.StatusNotFound {
+		t.Errorf("the cancelled sweep is still there: status %d", code)
+	}
+	checkStore(t, s.models())
+}
