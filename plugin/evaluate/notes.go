@@ -12,6 +12,7 @@ const (
 	enoughQuestions = 100
 	wide            = 0.25 // half an interval of the KL, as a share of the KL
 	loop            = 0.1  // rise of the share of repeated 4-grams
+	restless        = 2    // highest ratio of speeds over the lowest
 )
 
 // Notes says what a person should know before trusting an evaluation.
@@ -25,6 +26,9 @@ func Notes(e *plugin.Evaluation) []string {
 	}
 	if e.Generation != nil {
 		notes = append(notes, answerNotes(e.Generation)...)
+	}
+	if e.Speed != nil {
+		notes = append(notes, speedNotes(e.Speed)...)
 	}
 	return notes
 }
@@ -90,4 +94,13 @@ func answerNotes(g *plugin.Generation) []string {
 			g.LanguageChanged, many(int64(g.Prompts), "answer")))
 	}
 	return notes
+}
+
+func speedNotes(s *plugin.SpeedRatio) []string {
+	for _, r := range []plugin.Range{s.Generation, s.Prompt} {
+		if r.Low > 0 && r.High > restless*r.Low {
+			return []string{fmt.Sprintf("the ratio of the speeds went from %.2g to %.2g between pairs: something else kept the machine busy; evaluate again when it is quiet", r.Low, r.High)}
+		}
+	}
+	return nil
 }

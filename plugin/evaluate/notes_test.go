@@ -58,6 +58,19 @@ func TestNotes(t *testing.T) {
 	}
 }
 
+// Speeds that vary from pair to pair are no measurement, steady ones are.
+func TestSpeedNotes(t *testing.T) {
+	for _, c := range []struct {
+		low, high float64
+		noted     bool
+	}{{1.1, 1.3, false}, {0.16, 2.6, true}, {0, 0, false}} {
+		e := plugin.Evaluation{Speed: &plugin.SpeedRatio{Pairs: 6, Prompt: plugin.Range{Median: 1, Low: 1, High: 1}, Generation: plugin.Range{Low: c.low, High: c.high}}}
+		if notes := Notes(&e); (len(notes) == 1) != c.noted {
+			t.Errorf("%g to %g: %q", c.low, c.high, notes)
+		}
+	}
+}
+
 func TestTextNotesOfOneModel(t *testing.T) {
 	s := plugin.TextScore{Style: All, Chunks: 3, Tokens: 1500, Before: *estimateOf(20, 9)}
 	if notes := TextNotes(s); !slices.Equal(notes, []string{"little text: 1500 tokens in 3 chunks; the intervals are uncertain themselves"}) {
