@@ -17,7 +17,7 @@ func byStyle(scores []plugin.TextScore, alone bool) table {
 		t.Head = append(t.Head, "after", "change", "KL", "same token")
 	}
 	for _, s := range scores {
-		row := []string{clip(plain(s.Style), widest), fmt.Sprint(s.Chunks), fixed(float64(s.Tokens), 0), pm(&s.Before)}
+		row := []string{clip(plain(s.Style), widest), fmt.Sprint(s.Chunks), fixed(float64(s.Tokens), 0), perplexity(s)}
 		if alone {
 			t.Rows = append(t.Rows, row)
 			continue
@@ -38,6 +38,15 @@ func byStyle(scores []plugin.TextScore, alone bool) table {
 		t.Rows = append(t.Rows, append(row, after, change, kl, agree))
 	}
 	return t
+}
+
+// perplexity leaves out the error where a style has too few chunks to know its own.
+func perplexity(s plugin.TextScore) string {
+	const enough = 5
+	if s.Chunks < enough {
+		return number(s.Before.Value)
+	}
+	return pm(&s.Before)
 }
 
 // byKind is the table of the kinds of tasks.
