@@ -110,7 +110,7 @@ $(MODEL):
 # --- what to run ------------------------------------------------------------
 
 .PHONY: demo
-demo: build model ## prune SmolLM2-135M and let both models write
+demo: build model ## try SmolLM2-135M without some layers, prune it, see what that costs
 	@bash integration/demo.sh bin/pare $(MODEL)
 
 .PHONY: check

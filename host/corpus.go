@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -59,7 +60,7 @@ func (t *texts) takeEvaluate(e *client.Evaluate, into *plugin.Evaluate) error {
 	if e == nil {
 		e = &client.Evaluate{}
 	}
-	into.Level = e.Level
+	into.Level = cmp.Or(e.Level, plugin.LevelQuick) // the same to a job's ID
 	if e.Thresholds != nil {
 		into.Thresholds = *e.Thresholds
 	}

@@ -114,6 +114,9 @@ func (js *jobs) sweep(r client.SweepRequest) (*job, error) {
 	if r.Seeds < 0 {
 		return nil, plugin.Errorf(plugin.Invalid, "seeds is %d; give 1 or more", r.Seeds)
 	}
+	if r.Evaluate != nil && r.Evaluate.Level == plugin.LevelNone {
+		return nil, plugin.Errorf(plugin.Invalid, "evaluate: level: a sweep measures something; give quick or full")
+	}
 	if r.Evaluate != nil && len(r.Evaluate.Tasks) > 0 {
 		return nil, plugin.Errorf(plugin.Invalid, "evaluate: a sweep scores text alone; leave tasks out, and give them to /api/prune/evaluate")
 	}

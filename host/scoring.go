@@ -41,7 +41,7 @@ func (l *lent) Score(ctx context.Context, r plugin.ScoreRequest, each func(plugi
 	first := 0 // sequence that is not done
 	told := make([]map[int]bool, len(r.Sequences))
 	return again(ctx, func() error {
-		for first < len(told) && len(told[first]) == len(models) {
+		for first < len(told) && told[first] != nil && len(told[first]) == len(models) {
 			first++
 		}
 		if first > 0 && first == len(told) {

@@ -48,7 +48,7 @@ func BenchmarkAuto(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			s := s.in(b)
 			chosen, took, tokens := s.chooseAuto(n)
-			loss, speed := s.heldOut(n, chosen)
+			loss, speed := s.heldOut(blocksOf(p.Layers, n), chosen)
 			best := slices.MinFunc(slices.Sorted(maps.Keys(loss)), func(x, y string) int { return cmp.Compare(loss[x], loss[y]) })
 			exhaustive := float64(tokens*len(blocksOf(p.Layers, n))) / speed
 			fmt.Printf("%d layers: auto took %s, held-out loss %.3f, best %s, %.3f; in %.0f s (%.0f s with the trace), all blocks on its %d tokens: %.0f s\n",
@@ -96,13 +96,12 @@ func (s *server) chooseAuto(n int) (chosen string, took time.Duration, tokens in
 	return layers.Format(last.Report.Plan.Remove), took, tokens
 }
 
-// heldOut is the mean loss of a token without each block of n layers that could be
-// the best, and without the chosen one, and the speed at which all blocks were
-// run, in tokens of text times blocks a second.
-func (s *server) heldOut(n int, chosen string) (loss map[string]float64, speed float64) {
+// heldOut is the mean loss of a token without each block that could be the best,
+// and without the chosen one, and the speed at which all blocks were run, in
+// tokens of text times blocks a second.
+func (s *server) heldOut(blocks []string, chosen string) (loss map[string]float64, speed float64) {
 	s.tb.Helper()
 	documents := corpus.Score()[:heldOutTexts]
-	blocks := blocksOf(30, n)
 	began := time.Now()
 	sums, scored := s.lossesOn(documents[:firstGlance], blocks)
 	speed = float64(scored*len(blocks)) / time.Since(began).Seconds()

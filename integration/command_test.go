@@ -30,6 +30,25 @@ func exitCode(err error) int {
 	return -1
 }
 
+// A command is pare at work.
+type command struct {
+	*exec.Cmd
+	errs  bytes.Buffer
+	ended chan struct{}
+}
+
+// run starts a command line against the server.
+func (s *server) run(args ...string) *command {
+	s.tb.Helper()
+	c := &command{Cmd: exec.Command(fromMake(s.tb, "PARE_BIN"), args...), ended: make(chan struct{})}
+	c.Env, c.Dir, c.Stderr = s.environ(), s.home, &c.errs
+	if err := c.Start(); err != nil {
+		s.tb.Fatal(err)
+	}
+	go func() { c.Wait(); close(c.ended) }()
+	return c
+}
+
 // TestCommand runs pare prune in each of the ways that it can print.
 func TestCommand(t *testing.T) {
 	s := startServer(t)
@@ -104,17 +123,17 @@ func TestCommand(t *testing.T) {
 	checkStore(t, s.models())
 }
 
-func progressLines(t *testing.T, out string) (lines []client.Progress) {
-	t.Helper()
+func progressLines(tb testing.TB, out string) (lines []client.Progress) {
+	tb.Helper()
 	for line := range strings.Lines(out) {
 		var p client.Progress
 		if err := json.Unmarshal([]byte(line), &p); err != nil {
-			t.Fatalf("line %q: %v", line, err)
+			tb.Fatalf("line %q: %v", line, err)
 		}
 		lines = append(lines, p)
 	}
 	if len(lines) == 0 {
-		t.Fatal("no line of JSON")
+		tb.Fatal("no line of JSON")
 	}
 	return lines
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job on a small model: serve it, prune it, let both models write.
+# The main job on a small model: serve it, try it without some layers, prune it.
 #   demo.sh PARE GGUF
 # Everything is kept below .cache/demo, away from the user's own models.
 set -euo pipefail
@@ -23,7 +23,7 @@ for _ in $(seq 100); do
 	sleep 0.2
 done
 
-echo "This takes one to three minutes on two cores."
+echo "This takes three to six minutes on two cores."
 say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; }
 run() { say "$@"; "$pare" "${@:2}"; }
 ask() { # MODEL PROMPT: the API, and not pare run, for an answer that is the same each time
@@ -34,15 +34,15 @@ reply = urllib.request.urlopen(urllib.request.Request(sys.argv[1], sys.argv[2].e
 print(json.load(reply)["response"].strip())' "http://$OLLAMA_HOST/api/generate" "$request"
 }
 
+question="Why is the sky blue? Answer in one sentence."
 echo "FROM $gguf" >"$home/Modelfile"
 run pare create smollm2 -f "$home/Modelfile"
-run pare prune smollm2 smollm2-small --drop 20%
-run pare profile smollm2 --drop 20% -o "$home/smollm2.png"
-run pare list
-ask smollm2 "Why is the sky blue? Answer in one sentence."
-ask smollm2-small "Why is the sky blue? Answer in one sentence."
+ask smollm2 "$question"
+run pare try smollm2 --drop 13-18 --temperature 0 --num-predict 60 "$question"
+run pare prune smollm2 smollm2-small --drop 20% -o "$home/report.html"
 
 echo
+echo "The report, with a heat map and answers side by side: $home/report.html"
 echo "Both models are kept in $OLLAMA_MODELS. To go on with them:"
 echo "  OLLAMA_MODELS=$OLLAMA_MODELS $pare serve &"
 echo "  $pare run smollm2-small"

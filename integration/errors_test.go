@@ -27,15 +27,34 @@ type bad struct {
 // fields are a request's body.
 type fields = map[string]any
 
-// prune is a request that would work, changed.
+// pruneWith is a request that would work, changed.
 func pruneWith(changes fields) fields {
-	f := fields{"model": "tiny", "name": "small", "layers": 2, "corpus": fields{"name": "tales", "text": tales}}
+	return changed(fields{"model": "tiny", "name": "small", "layers": 2, "corpus": fields{"name": "tales", "text": tales}}, changes)
+}
+
+// changed is a request with other fields, and without those that are nil.
+func changed(f, changes fields) fields {
 	for k, v := range changes {
 		if f[k] = v; v == nil {
 			delete(f, k)
 		}
 	}
 	return f
+}
+
+// evaluateWith is a request to judge a model, changed.
+func evaluateWith(changes fields) fields {
+	return changed(fields{"model": "tiny", "stream": false, "corpus": fields{"name": "tales", "text": tales}}, changes)
+}
+
+// sweepWith is a sweep, changed.
+func sweepWith(changes fields) fields {
+	return changed(fields{"model": "tiny", "stream": false, "corpus": fields{"name": "tales", "text": tales}, "criteria": []string{"deepest"}}, changes)
+}
+
+// judgedBy is a prune request with a way to judge the result.
+func judgedBy(evaluate fields) fields {
+	return pruneWith(fields{"criterion": "angular", "evaluate": evaluate, "stream": false})
 }
 
 func dropOf(v any) fields     { return pruneWith(fields{"layers": nil, "drop": v}) }
@@ -109,6 +128,62 @@ var badRequests = []bad{
 	{name: "profile of nobody", method: "GET", path: "/api/prune/profile/nobody", status: 404, says: []string{"not found"}},
 }
 
+// badJudging are requests to judge a model, and reports that are not there.
+var badJudging = []bad{
+	{name: "level", path: evaluatePath, body: evaluateWith(fields{"level": "thorough"}), status: 400, says: []string{`no level \"thorough\"`, "quick or full"}},
+	{name: "level none", path: evaluatePath, body: evaluateWith(fields{"level": "none"}), status: 400, says: []string{"level", "quick or full"}},
+	{name: "unknown model to judge", path: evaluatePath, body: evaluateWith(fields{"model": "nobody"}), status: 404, says: []string{"not found"}},
+	{name: "unknown other", path: evaluatePath, body: evaluateWith(fields{"other": "nobody"}), status: 404, says: []string{`model \"nobody\" not found`}},
+	{name: "other vocabulary", path: evaluatePath, body: evaluateWith(fields{"other": "qwen"}), status: 400, says: []string{"different vocabularies"}},
+	{name: "other and bypass", path: evaluatePath, body: evaluateWith(fields{"other": "gemma", "bypass": "2"}), status: 400, says: []string{"not both"}},
+	{name: "bypass twice", path: evaluatePath, body: evaluateWith(fields{"bypass": "1-3,2"}), status: 400, says: []string{"bypass", "twice"}},
+	{name: "bypass of nothing", path: evaluatePath, body: evaluateWith(fields{"bypass": "1-"}), status: 400, says: []string{"bypass"}},
+	{name: "bypass of all", path: evaluatePath, body: evaluateWith(fields{"bypass": "0-7"}), status: 400, says: []string{"all 8 layers"}},
+	{name: "bypass outside", path: evaluatePath, body: evaluateWith(fields{"bypass": "7-8"}), status: 400, says: []string{"no layer 8"}},
+	{name: "bypass of kinds", path: evaluatePath, body: evaluateWith(fields{"model": "gemma", "bypass": "3"}), status: 422, says: []string{"every 6th layer"}},
+	{name: "question", path: evaluatePath, body: evaluateWith(fields{"tasks": []fields{{"name": "riddles", "text": riddles + "{\"context\": \"A\"}\n"}}}), status: 400, says: []string{"riddles", "line 3"}},
+	{name: "answer", path: evaluatePath, body: evaluateWith(fields{"tasks": []fields{{"text": `{"context": "A", "choices": ["b", "c"], "answer": 2}`}}}), status: 400, says: []string{"line 1"}},
+	{name: "no questions", path: evaluatePath, body: evaluateWith(fields{"tasks": []fields{{"name": "riddles", "text": "\n"}}}), status: 400, says: []string{"no questions"}},
+	{name: "empty questions", path: evaluatePath, body: evaluateWith(fields{"tasks": []fields{{}}}), status: 400, says: []string{"tasks 1: it is empty"}},
+	{name: "nothing to score", path: evaluatePath, body: evaluateWith(fields{"corpus": fields{"name": "x"}}), status: 400, says: []string{"text to score: it is empty"}},
+	{name: "blank to score", path: evaluatePath, body: evaluateWith(fields{"corpus": fields{"name": "x", "text": " \n"}}), status: 400, says: []string{"x", "no text"}},
+	{name: "too short to score", path: evaluatePath, body: evaluateWith(fields{"model": "qwen", "corpus": fields{"text": "a"}}), status: 400, says: []string{"too short to be scored"}},
+	{name: "threshold below 0", path: evaluatePath, body: evaluateWith(fields{"thresholds": fields{"keep_kl": -1}}), status: 400, says: []string{"keep_kl is -1"}},
+	{name: "threshold above 1", path: evaluatePath, body: evaluateWith(fields{"thresholds": fields{"keep_loss": 2}}), status: 400, says: []string{"keep_loss is 2"}},
+	{name: "thresholds crossed", path: evaluatePath, body: evaluateWith(fields{"thresholds": fields{"keep_kl": 2}}), status: 400, says: []string{"keep_kl 2 is above repair_kl 1"}},
+	{name: "unknown field to judge by", path: evaluatePath, body: evaluateWith(fields{"levels": "full"}), status: 400, says: []string{`unknown field \"levels\"`}},
+
+	{name: "prune: level", body: judgedBy(fields{"level": "thorough"}), status: 400, says: []string{"no level"}},
+	{name: "prune: question", body: judgedBy(fields{"tasks": []fields{{"name": "riddles", "text": "{\"context\""}}}), status: 400, says: []string{"riddles", "line 1"}},
+	{name: "prune: threshold", body: judgedBy(fields{"thresholds": fields{"repair_loss": -0.1}}), status: 400, says: []string{"repair_loss is -0.1"}},
+	{name: "prune: scored text is the traced", body: judgedBy(fields{"corpus": fields{"name": "tales", "text": tales}}), status: 400, says: []string{"would flatter"}},
+
+	{name: "sweep: criterion", path: sweepPath, body: sweepWith(fields{"criteria": []string{"taste"}}), status: 400, says: []string{`no criterion \"taste\"`, "angular"}},
+	{name: "sweep: rate 0", path: sweepPath, body: sweepWith(fields{"rates": []float64{0.1, 0}}), status: 400, says: []string{"rate 0 is out of range"}},
+	{name: "sweep: rate 1", path: sweepPath, body: sweepWith(fields{"rates": []float64{1}}), status: 400, says: []string{"rate 1 is out of range"}},
+	{name: "sweep: rate NaN", path: sweepPath, body: sweepWith(fields{"rates": []string{"NaN"}}), status: 400, says: []string{"read the request's JSON", "rates"}},
+	{name: "sweep: seeds -1", path: sweepPath, body: sweepWith(fields{"seeds": -1}), status: 400, says: []string{"seeds is -1"}},
+	{name: "sweep: seeds 1000", path: sweepPath, body: sweepWith(fields{"seeds": 1000}), status: 400, says: []string{"1000 seeds", "20"}},
+	{name: "sweep: tolerance", path: sweepPath, body: sweepWith(fields{"tolerance": -0.1}), status: 400, says: []string{"tolerance -0.1"}},
+	{name: "sweep: all protected", path: sweepPath, body: sweepWith(fields{"protect": "0-7"}), status: 400, says: []string{"protect"}},
+	{name: "sweep: tasks", path: sweepPath, body: sweepWith(fields{"evaluate": fields{"tasks": []fields{{"text": riddles}}}}), status: 400, says: []string{"a sweep scores text alone"}},
+	{name: "sweep: level", path: sweepPath, body: sweepWith(fields{"evaluate": fields{"level": "none"}}), status: 400, says: []string{"level"}},
+	{name: "sweep: no allowed cut", path: sweepPath, body: sweepWith(fields{"model": "gemma", "rates": []float64{0.1}}), status: 422, says: []string{"no cut of this model is possible"}},
+	{name: "sweep: unknown model", path: sweepPath, body: sweepWith(fields{"model": "nobody"}), status: 404, says: []string{"not found"}},
+
+	{name: "report of no job", method: "GET", path: "/api/prune/jobs/0123456789ab/report", status: 404, says: []string{"no job"}},
+	{name: "report of what is no job", method: "GET", path: "/api/prune/jobs/..%2f..%2f/report.json", status: 404},
+	{name: "report of a profile", method: "GET", path: "/api/prune/jobs/PROFILE/report", status: 404, says: []string{"measured a profile"}},
+	{name: "report of another form", method: "GET", path: "/api/prune/jobs/PROFILE/report.pdf", status: 404, says: []string{".md", ".html"}},
+	{name: "report of another name", method: "GET", path: "/api/prune/jobs/PROFILE/raport.json", status: 404, says: []string{"ask for report"}},
+	{name: "report to be changed", method: "PUT", path: "/api/prune/jobs/PROFILE/report", status: 405},
+}
+
+const (
+	evaluatePath = "/api/prune/evaluate"
+	sweepPath    = "/api/prune/sweep"
+)
+
 // TestBadRequests sends what cannot be done. Each is refused with a status and a
 // sentence, and leaves the store as it was and the server at work.
 func TestBadRequests(t *testing.T) {
@@ -116,10 +191,15 @@ func TestBadRequests(t *testing.T) {
 	s.createTiny("tiny", tinymodel.Config{Architecture: "llama"})
 	s.createTiny("untraced", tinymodel.Config{Architecture: "llama", Seed: 1})
 	s.createTiny("gemma", tinymodel.Config{Architecture: "gemma3"})
+	s.createTiny("qwen", tinymodel.Config{Architecture: "qwen2"})
+	s.write("more.txt", more)
+	s.must("profile", "qwen", "--corpus", "more.txt")
+	profile := s.job("profile").ID
 	before := s.contents()
-	for _, b := range badRequests {
+	for _, b := range append(badRequests, badJudging...) {
 		t.Run(b.name, func(t *testing.T) {
 			s := s.in(t)
+			b.path = strings.Replace(b.path, "PROFILE", profile, 1)
 			status, body := s.send(b)
 			if status != b.status {
 				t.Errorf("status %d, want %d", status, b.status)
@@ -203,8 +283,32 @@ func TestBadCommands(t *testing.T) {
 	s.write("photo.jpg", "\xff\xd8\xff\x00")
 	s.write("notes.txt", "no\n\x00")
 	s.write("chat.jsonl", "{\"text\": \"one\"}\n{\"text\": 2}\n")
+	s.write("riddles.jsonl", riddles+"{}\n")
 	before := s.contents()
 	for says, command := range map[string]string{
+		"there is no level":                        "eval tiny --level thorough",
+		"not both":                                 "eval tiny tiny --without 2",
+		`model "nobody" not found;`:                "eval tiny nobody",
+		"all 8 layers":                             "eval tiny --without 0-7",
+		"riddles.jsonl: line 3":                    "eval tiny --tasks riddles.jsonl",
+		"open none.txt":                            "eval tiny --score none.txt",
+		"keep_kl is -1":                            "eval tiny --keep-kl -1",
+		"--output report.pdf: the name must end":   "eval tiny -o report.pdf",
+		"evaluate: there is no level":              "prune tiny small --drop 2 --evaluate thorough",
+		"read questions riddles.jsonl: line 3":     "prune tiny small --drop 2 --tasks riddles.jsonl",
+		"--drop 50%..10%: give the smaller":        "sweep tiny --drop 50%..10%",
+		`"lots" is not a share`:                    "sweep tiny --drop lots",
+		`"NaN" is not a share`:                     "sweep tiny --drop NaN",
+		"rate 1 is out of range":                   "sweep tiny --drop 100%",
+		`no criterion "taste"`:                     "sweep tiny --criteria taste",
+		"a sweep measures something":               "sweep tiny --level none",
+		"seeds is -1":                              "sweep tiny --seeds -1",
+		"21 seeds are more":                        "sweep tiny --seeds 21",
+		"--max-ppl-rise":                           "sweep tiny --max-ppl-rise much",
+		"tolerance -0.1":                           "sweep tiny --max-ppl-rise -10%",
+		`unknown flag: --tasks`:                    "sweep tiny --tasks riddles.jsonl",
+		`no job "0123456789ac"`:                    "jobs report 0123456789ac",
+		`no job "0123456789ad"`:                    "jobs report 0123456789ad -o report.html",
 		`model "nobody" not found`:                 "prune nobody small --drop 2",
 		`name "a b" is not a valid`:                "prune tiny a_b --drop 2",
 		"give a NAME":                              "prune tiny --drop 2",
@@ -308,6 +412,8 @@ func TestNoPlugin(t *testing.T) {
 				"/api/prune":         pruneWith(nil),
 				"/api/prune/profile": {"model": "tiny"},
 				"/api/prune/plan":    {"model": "tiny", "layers": 2},
+				evaluatePath:         {"model": "tiny"},
+				sweepPath:            {"model": "tiny"},
 			} {
 				code, body := s.post(path, request)
 				if code != http.StatusServiceUnavailable || !strings.Contains(body, c.says) {

@@ -1,12 +1,10 @@
 package integration
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -160,22 +158,15 @@ func dyingRunners(t *testing.T, s *site, want string) {
 func endedCommand(t *testing.T, s *site, want, point string, with os.Signal) {
 	args := append([]string{"prune", "tiny", "small", "--drop", "25%", "--corpus", s.corpus}, plain...)
 	gate := newGate(t, s.gates, point)
-	cmd := exec.Command(fromMake(t, "PARE_BIN"), args...)
-	var errs bytes.Buffer
-	cmd.Env, cmd.Stderr = s.environ(), &errs
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	c := s.run(args...)
+	defer gate.wait(s.server, c.ended)()
+	c.Process.Signal(with)
+	<-c.ended
+	if with == os.Interrupt && (c.ProcessState.ExitCode() != 1 || !strings.Contains(c.errs.String(), "the same command goes on from here")) {
+		t.Errorf("%v: %s", c.ProcessState, &c.errs)
 	}
-	ended := make(chan struct{})
-	go func() { cmd.Wait(); close(ended) }()
-	defer gate.wait(s.server, ended)()
-	cmd.Process.Signal(with)
-	<-ended
-	if with == os.Interrupt && (cmd.ProcessState.ExitCode() != 1 || !strings.Contains(errs.String(), "the same command goes on from here")) {
-		t.Errorf("%v: %s", cmd.ProcessState, &errs)
-	}
-	if with == os.Kill && cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-		t.Errorf("%v: %s", cmd.ProcessState, &errs)
+	if with == os.Kill && c.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Errorf("%v: %s", c.ProcessState, &c.errs)
 	}
 	s.until("the job stops after its client", 10*time.Second, func() bool { return s.jobs()[0].State != client.Running })
 	checkStopped(t, s)

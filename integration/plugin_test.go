@@ -29,4 +29,7 @@ func TestAnotherPlugin(t *testing.T) {
 	if _, err := s.client().Profile(context.Background(), client.ProfileRequest{Model: "tiny"}, func(client.Progress) {}); !hasStatus(err, http.StatusUnprocessableEntity) {
 		t.Errorf("profile: %v", err)
 	}
+	if _, err := s.client().Sweep(context.Background(), client.SweepRequest{Model: "tiny"}, func(client.Progress) {}); !hasStatus(err, http.StatusUnprocessableEntity) {
+		t.Errorf("sweep: %v", err)
+	}
 }

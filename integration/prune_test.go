@@ -87,7 +87,7 @@ func TestPrune(t *testing.T) {
 }
 
 // prose is text enough to choose by, and for a part of it to be held out.
-func prose(tb testing.TB) string { return opticks(tb)[20_000:32_000] }
+func prose(tb testing.TB) string { return opticks(tb)[20_000:29_000] }
 
 // checkJudged looks at what was measured of the cut: what it says, and that it was
 // measured on text that had no part in the choice.

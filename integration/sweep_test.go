@@ -3,10 +3,8 @@ package integration
 import (
 	"bytes"
 	"context"
-	"errors"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -45,7 +43,7 @@ func TestSweep(t *testing.T) {
 		}
 	}
 	var r plugin.Sweep
-	checkReports(t, s.server, s.job("sweep").ID, &r, "perplexity", "deepest", "logit lens")
+	checkReports(t, s.server, s.job("sweep").ID, &r, "perplexity", "deepest", "lens")
 	drawn, err := os.ReadFile(filepath.Join(s.home, "sweep.png"))
 	again, err2 := os.ReadFile(filepath.Join(s.home, "report.png"))
 	if err != nil || err2 != nil || !bytes.Equal(drawn, again) {
@@ -84,72 +82,74 @@ func checkSweep(t *testing.T, s *site, r plugin.Sweep) {
 }
 
 // TestSweepGoesOn ends a sweep in the middle in each way there is. The same
-// request scores only what is missing, and comes to the same.
+// command scores only what is missing, and comes to the same.
 func TestSweepGoesOn(t *testing.T) {
 	s := newSite(t, 8)
 	want := s.sweepAgain()
-	trialsOfAll := len(trials(t, s.scores("tiny")))
-	for name, end := range map[string]func(*testing.T, *site, *exec.Cmd, <-chan struct{}){
-		"killed server": func(_ *testing.T, s *site, _ *exec.Cmd, ended <-chan struct{}) { s.kill(); <-ended; s.start() },
-		"killed scorer": nil,
-		"Ctrl-C":        interrupted,
+	for name, end := range map[string]func(*site, *command, func()){
+		"killed server": killedServer, "killed scorer": killedScorer, "Ctrl-C": interrupted,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.during(t)
 			s.reset()
 			gate := newGate(t, s.gates, "sweep.4")
-			cmd := exec.Command(fromMake(t, "PARE_BIN"), s.sweep()...)
-			var errs bytes.Buffer
-			cmd.Env, cmd.Dir, cmd.Stderr = s.environ(), s.home, &errs
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			ended := make(chan struct{})
-			go func() { cmd.Wait(); close(ended) }()
-			open := gate.wait(s.server, ended)
+			c := s.run(s.sweep()...)
+			open := gate.wait(s.server, c.ended)
 			scored := s.scores("tiny")
-			if end == nil {
-				s.killAll("scorer")
-				open()
-				if <-ended; !cmd.ProcessState.Success() {
-					t.Fatalf("%v: %s\n%s", cmd.ProcessState, &errs, s.tail())
-				}
-			} else {
-				end(t, s, cmd, ended)
-				open()
-				if !strings.Contains(errs.String(), "goes on from here") {
-					t.Errorf("it said %s", &errs)
-				}
-				checkStopped(t, s)
+			if len(scored) == 0 {
+				t.Error("nothing was scored before the gate")
 			}
+			end(s, c, open)
 			got := s.sweepAgain()
 			checkScoredOnce(t, scored, s.scores("tiny"))
-			if n := len(trials(t, s.scores("tiny"))); end != nil && (len(scored) == 0 || n < trialsOfAll) {
-				t.Errorf("%d trials in the end, %d undisturbed, %d bytes of them before", n, trialsOfAll, len(scored))
-			}
 			checkSameSweep(t, got, want)
 		})
 	}
 }
 
-// interrupted ends a command by Ctrl-C and waits for its job to stop.
-func interrupted(_ *testing.T, s *site, cmd *exec.Cmd, ended <-chan struct{}) {
-	cmd.Process.Signal(os.Interrupt)
-	<-ended
+// killedServer has the sweep go on under a new server.
+func killedServer(s *site, c *command, open func()) {
+	s.kill()
+	<-c.ended
+	open()
+	s.start()
+	checkToRepeat(s, c)
+}
+
+// interrupted ends the command as a person does.
+func interrupted(s *site, c *command, open func()) {
+	c.Process.Signal(os.Interrupt)
+	<-c.ended
 	s.until("the sweep stops after its client", 10*time.Second, func() bool { return s.jobs()[0].State != client.Running })
+	open()
+	checkToRepeat(s, c)
+}
+
+// killedScorer is noticed by nobody.
+func killedScorer(s *site, c *command, open func()) {
+	s.killAll("scorer")
+	open()
+	if <-c.ended; !c.ProcessState.Success() {
+		s.tb.Errorf("%v: %s\n%s", c.ProcessState, &c.errs, s.tail())
+	}
+}
+
+// checkToRepeat demands that a command which was cut short says that it can go on.
+func checkToRepeat(s *site, c *command) {
+	s.tb.Helper()
+	if jobs := s.jobs(); c.ProcessState.ExitCode() != 1 || !strings.Contains(c.errs.String(), "goes on from here") ||
+		len(jobs) != 1 || jobs[0].State != client.Stopped || jobs[0].Kind != client.SweepJob {
+		s.tb.Errorf("%v: %s\njobs: %+v", c.ProcessState, &c.errs, jobs)
+	}
 }
 
 // sweepAgain asks for the sweep by the command line.
 func (s *site) sweepAgain() plugin.Sweep {
 	s.tb.Helper()
-	t, ok := s.tb.(*testing.T)
-	if !ok {
-		s.tb.Fatal("not in a test")
-	}
-	lines := progressLines(t, s.must(s.sweep("--json")...))
+	lines := progressLines(s.tb, s.must(s.sweep("--json")...))
 	last := lines[len(lines)-1]
 	if last.Sweep == nil {
-		t.Fatalf("the last line is %+v", last)
+		s.tb.Fatalf("the last line is %+v", last)
 	}
 	return *last.Sweep
 }
@@ -205,8 +205,7 @@ func TestSweepUnnoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	open()
-	var status *client.StatusError
-	if err := <-ended; !errors.As(err, &status) || status.Code != http.StatusConflict {
+	if err := <-ended; !hasStatus(err, http.StatusConflict) {
 		t.Errorf("its client was told %v", err)
 	}
 	if code, _ := s.get("/api/prune/jobs/" + id); code != http.StatusNotFound {

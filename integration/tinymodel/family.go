@@ -15,7 +15,9 @@ type family struct {
 	embedding  float64 // factor that the engine multiplies embeddings with
 	qkvBias    bool
 	qkNorm     bool
+	wideNorms  bool // queries and keys are normalised before they are split into heads
 	postNorm   bool // a norm after attention and after feed-forward, too
+	noPreNorm  bool // and none before them
 	window     int  // sliding window, in tokens; every sixth layer sees all
 	keys       []gguftest.KV
 	vocabulary func() vocabulary
@@ -44,9 +46,14 @@ var families = map[string]family{
 			gguftest.KV{Key: "gemma3.rope.local.freq_base", Value: float32(10_000)}),
 		vocabulary: gemmaVocabulary,
 	},
+	"olmo3": {
+		layers: 8, ropeBase: 500_000, embedding: 1,
+		qkNorm: true, wideNorms: true, postNorm: true, noPreNorm: true, window: 64,
+		vocabulary: llamaVocabulary,
+	},
 }
 
-// windowPeriod is how often a layer of gemma3 sees the whole context: both engines
+// windowPeriod is how often a layer of gemma3, and of our olmo3, sees the whole context: both engines
 // have it built in, so a cut that is not a multiple of it changes the kinds of layers.
 const windowPeriod = 6
 
@@ -118,10 +125,17 @@ func (f family) layer(w *weights, prefix string, part float64) {
 	query, key := sharp, sharp
 	if f.qkNorm {
 		query, key = 1, 1
-		w.norm(prefix+"attn_q_norm.weight", HeadSize, sharp)
-		w.norm(prefix+"attn_k_norm.weight", HeadSize, sharp)
+		queries, keys := HeadSize, HeadSize
+		if f.wideNorms {
+			queries, keys = Hidden, kvWidth
+		}
+		w.norm(prefix+"attn_q_norm.weight", queries, sharp)
+		w.norm(prefix+"attn_k_norm.weight", keys, sharp)
 	}
-	w.norm(prefix+"attn_norm.weight", Hidden, 1)
+	if !f.noPreNorm {
+		w.norm(prefix+"attn_norm.weight", Hidden, 1)
+		w.norm(prefix+"ffn_norm.weight", Hidden, 1)
+	}
 	w.matrix(prefix+"attn_q.weight", Hidden, Hidden, query)
 	w.matrix(prefix+"attn_k.weight", Hidden, kvWidth, key)
 	w.matrix(prefix+"attn_v.weight", Hidden, kvWidth, 1)
@@ -131,7 +145,6 @@ func (f family) layer(w *weights, prefix string, part float64) {
 		w.bias(prefix+"attn_k.bias", kvWidth)
 		w.bias(prefix+"attn_v.bias", kvWidth)
 	}
-	w.norm(prefix+"ffn_norm.weight", Hidden, 1)
 	w.matrix(prefix+"ffn_gate.weight", Hidden, FeedForward, 1)
 	w.matrix(prefix+"ffn_up.weight", Hidden, FeedForward, 1)
 	w.matrix(prefix+"ffn_down.weight", FeedForward, Hidden, feedForward)

@@ -26,9 +26,12 @@ const (
 // Architectures names those that New can make.
 var Architectures = []string{"llama", "qwen2", "qwen3", "gemma3"}
 
+// Ollamas names more of them, which Ollama's own engine can run and llama.cpp cannot.
+var Ollamas = []string{"olmo3"}
+
 // Config says which model to make. The same Config gives the same bytes.
 type Config struct {
-	Architecture string // one of Architectures
+	Architecture string // one of Architectures or of Ollamas
 	Layers       int    // 0 means 8, or 12 for gemma3: two periods of its sliding window
 	Seed         uint64 // of the weights
 	Float32      bool   // store matrices as F32; they are F16 otherwise
@@ -36,8 +39,8 @@ type Config struct {
 
 // Validate names the field at fault.
 func (c Config) Validate() error {
-	if !slices.Contains(Architectures, c.Architecture) {
-		return fmt.Errorf("make tiny model: Architecture %q is none of %s", c.Architecture, strings.Join(Architectures, ", "))
+	if all := slices.Concat(Architectures, Ollamas); !slices.Contains(all, c.Architecture) {
+		return fmt.Errorf("make tiny model: Architecture %q is none of %s", c.Architecture, strings.Join(all, ", "))
 	}
 	if c.Layers < 0 {
 		return fmt.Errorf("make tiny model: Layers is %d; give 1 or more, or 0 for the default", c.Layers)

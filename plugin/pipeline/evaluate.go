@@ -97,7 +97,9 @@ func otherSide(ctx context.Context, r plugin.EvaluateRequest, m plugin.Model, f 
 		v := variant{name: o.Digest, Variant: plugin.Variant{Model: o.Name}}
 		return &plugin.Measured{ModelInfo: infoOf(o, second)}, v, nil
 	case len(r.Bypass) > 0:
-		if err := shape.CheckCut(r.Bypass); err != nil {
+		// What could not be cut is not tried either.
+		cut := choice{model: m, shape: shape, selection: plugin.Selection{Remove: r.Bypass}}
+		if _, _, err := cut.needs(); err != nil {
 			return nil, variant{}, err
 		}
 		info := infoOf(m, shape)

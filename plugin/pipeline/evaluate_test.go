@@ -227,8 +227,8 @@ func TestEvaluateRefuses(t *testing.T) {
 	}{
 		"unknown model":   {func(_ *bench, r *plugin.EvaluateRequest) { r.Model = "none" }, plugin.NotFound, `"none"`},
 		"another unknown": {func(_ *bench, r *plugin.EvaluateRequest) { r.Other = "none" }, plugin.NotFound, `"none"`},
-		"no such layer":   {func(_ *bench, r *plugin.EvaluateRequest) { r.Bypass = []int{8} }, plugin.Refused, "no layer 8"},
-		"no layer left":   {func(_ *bench, r *plugin.EvaluateRequest) { r.Bypass = []int{0, 1, 2, 3, 4, 5, 6, 7} }, plugin.Refused, "no layer would remain"},
+		"no such layer":   {func(_ *bench, r *plugin.EvaluateRequest) { r.Bypass = []int{8} }, plugin.Invalid, "no layer 8"},
+		"no layer left":   {func(_ *bench, r *plugin.EvaluateRequest) { r.Bypass = []int{0, 1, 2, 3, 4, 5, 6, 7} }, plugin.Invalid, "all 8 layers"},
 		"level":           {func(_ *bench, r *plugin.EvaluateRequest) { r.Level = "deep" }, plugin.Invalid, `"deep"`},
 		"thresholds":      {func(_ *bench, r *plugin.EvaluateRequest) { r.Thresholds.RepairLoss = 2 }, plugin.Invalid, "repair"},
 		"empty text": {func(b *bench, r *plugin.EvaluateRequest) {

@@ -70,7 +70,7 @@ func (e *engine) hold(want score.Model, size int) (*model, error) {
 	} else if f, err = readFile(want.Path); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(f.takes(size), f.leaves(want.Bypass)); err != nil {
+	if err := errors.Join(f.takes(size), f.has(want.Bypass)); err != nil {
 		return nil, err
 	}
 	if m != nil {

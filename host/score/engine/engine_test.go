@@ -372,7 +372,6 @@ func TestRefused(t *testing.T) {
 		"architecture":   {only(score.Model{Path: write(t, unknown)}), one, plugin.Refused, "Ollama's own engine"},
 		"no such layer":  {only(score.Model{Path: llamaPath, Bypass: []int{3, 8}}), one, plugin.Invalid, "layers 0 to 7"},
 		"unsorted":       {only(score.Model{Path: llamaPath, Bypass: []int{3, 2}}), one, plugin.Invalid, "ascending"},
-		"no layer left":  {only(score.Model{Path: llamaPath, Bypass: []int{0, 1, 2, 3, 4, 5, 6, 7}}), one, plugin.Invalid, "no layer would be left"},
 		"no such token":  {only(score.Model{Path: llamaPath}), []plugin.Sequence{{Tokens: []int32{1, 5000}, From: 1}}, plugin.Invalid, "token 1 is 5000"},
 		"negative token": {only(score.Model{Path: llamaPath}), []plugin.Sequence{{Tokens: []int32{1, -1}, From: 1}}, plugin.Invalid, "token 1 is -1"},
 		"too long":       {only(score.Model{Path: llamaPath}), []plugin.Sequence{random(1, tinymodel.ContextLength+1)}, plugin.Invalid, "trained with 2048"},

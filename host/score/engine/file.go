@@ -97,15 +97,13 @@ func numbers(kv gguf.KeyValue) (out []int64) {
 
 func (f file) name() string { return filepath.Base(f.path) }
 
-// leaves checks that a bypass names layers that there are and leaves one.
-func (f file) leaves(bypass []int) error {
+// has checks that a bypass names layers that there are. It may be all of them: what
+// the embeddings alone say is where the logit lens begins.
+func (f file) has(bypass []int) error {
 	for i, l := range bypass {
 		if l < 0 || l >= f.layers || i > 0 && l <= bypass[i-1] {
 			return plugin.Errorf(plugin.Invalid, "leave out layers %v of a model with the layers 0 to %d: give each once, in ascending order", bypass, f.layers-1)
 		}
-	}
-	if len(bypass) == f.layers {
-		return plugin.Errorf(plugin.Invalid, "leave out layers %v: no layer would be left; keep one or more", bypass)
 	}
 	return nil
 }
