@@ -132,7 +132,7 @@ QUIET = awk '/^(=== |--- SKIP)/ {next} {print; fflush()}'
 
 .PHONY: bench
 bench: build bin/ollama model ## measurements: ratios of alternated pairs
-	$(FOR_TESTS) go test -count=1 -timeout 60m -run '^$$' -bench . -benchtime 1x ./integration
+	$(FOR_TESTS) go test -count=1 -timeout 120m -run '^$$' -bench . -benchtime 1x ./integration
 
 .PHONY: lint
 lint: headers ## gofmt, go vet, staticcheck

@@ -66,6 +66,9 @@ func (t *texts) takeEvaluate(e *client.Evaluate, into *plugin.Evaluate) error {
 	}
 	into.Tasks = make([]plugin.Corpus, len(e.Tasks))
 	for i := range e.Tasks {
+		if e.Tasks[i] == (client.Corpus{Name: ownCorpus}) {
+			return plugin.Errorf(plugin.Invalid, "tasks %d: leave tasks out to ask Pare's own questions", i+1)
+		}
 		if err := t.take(fmt.Sprintf("tasks %d", i+1), fmt.Sprintf("tasks-%d", i), &e.Tasks[i], &into.Tasks[i]); err != nil {
 			return err
 		}

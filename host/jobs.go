@@ -60,7 +60,7 @@ func (js *jobs) interrupted() error {
 		}
 	}
 	for _, folder := range folders {
-		if err := sweep(folder); err != nil {
+		if err := clean(folder); err != nil {
 			js.log.Warn("cannot clean up after the last server", "error", err)
 		}
 	}
@@ -256,14 +256,14 @@ func (js *jobs) close() {
 func (js *jobs) outcome(rec *record) (client.Progress, error) {
 	last := client.Progress{Job: rec.ID, Status: "success"}
 	switch rec.Kind {
-	case client.Profile:
+	case client.KindProfile:
 		p, err := plugin.LoadProfile(js.profilesFolder(), rec.Digest)
 		last.Profile = &p
 		return last, err
-	case client.Judge:
+	case client.KindEvaluate:
 		last.Evaluation = new(plugin.Evaluation)
 		return last, rec.report(last.Evaluation)
-	case client.SweepJob:
+	case client.KindSweep:
 		last.Sweep = new(plugin.Sweep)
 		return last, rec.report(last.Sweep)
 	}

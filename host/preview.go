@@ -137,7 +137,7 @@ func (s *Server) bypass(ctx context.Context, m stored, field, list string) ([]in
 		return nil, err
 	}
 	_, err = p.Plan(ctx, plugin.PlanRequest{
-		Model: m.gguf.Digest, Path: m.path, Folder: s.jobs.profilesFolder(), Selection: plugin.Selection{Remove: remove},
+		Model: m.gguf.Digest, Path: m.path, Folder: s.jobs.profilesFolder(), Selection: plugin.Selection{Remove: remove}, Check: true,
 	})
 	return remove, err
 }
@@ -167,11 +167,20 @@ func (s *Server) room(ctx context.Context, g score.Generation, h head, o api.Opt
 	return min(most, left), nil
 }
 
+// patience is how long a client may take to take a line.
+const patience = 10 * time.Second
+
 // speak answers, with a line of NDJSON for each piece of text, or at once. An
 // error before the first line is an HTTP status, after it a line.
+//
+// The scoring process waits for each line to be taken. A client that takes none
+// for a while loses the answer, so that others get their turn.
 func (s *Server) speak(c *gin.Context, model string, g score.Generation, stream bool) {
 	began, lines := time.Now(), json.NewEncoder(c.Writer)
+	writer := http.NewResponseController(c.Writer)
+	defer writer.SetWriteDeadline(time.Time{})
 	send := func(r client.PreviewReply) error {
+		_ = writer.SetWriteDeadline(time.Now().Add(patience)) // where the connection has one
 		if !c.Writer.Written() {
 			c.Header("Content-Type", "application/x-ndjson")
 		}

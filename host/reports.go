@@ -59,7 +59,7 @@ func (js *jobs) page(id string) (*report.Page, error) {
 		return nil, noSuchJob(id)
 	case rec.State != client.Done:
 		return nil, plugin.Errorf(plugin.NotFound, "job %s is %s and has no report yet", id, rec.State)
-	case rec.Kind == client.Profile:
+	case rec.Kind == client.KindProfile:
 		return nil, plugin.Errorf(plugin.NotFound, "job %s measured a profile; it is at /api/prune/profile/%s", id, rec.Model)
 	}
 	last, err := js.outcome(rec)
@@ -67,9 +67,9 @@ func (js *jobs) page(id string) (*report.Page, error) {
 		return nil, err
 	}
 	switch rec.Kind {
-	case client.Judge:
+	case client.KindEvaluate:
 		return report.OfEvaluation(*last.Evaluation), nil
-	case client.SweepJob:
+	case client.KindSweep:
 		return report.OfSweep(*last.Sweep), nil
 	}
 	profile, err := plugin.LoadProfile(js.profilesFolder(), rec.Digest)

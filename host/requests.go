@@ -15,7 +15,7 @@ func (js *jobs) prune(r client.PruneRequest) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, rec, err := newRecord(client.Prune, r.Model)
+	s, rec, err := newRecord(client.KindPrune, r.Model)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func what(r client.PruneRequest) string {
 }
 
 func (js *jobs) profile(r client.ProfileRequest) (*job, error) {
-	_, rec, err := newRecord(client.Profile, r.Model)
+	_, rec, err := newRecord(client.KindProfile, r.Model)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (js *jobs) profile(r client.ProfileRequest) (*job, error) {
 }
 
 func (js *jobs) evaluate(r client.EvaluateRequest) (*job, error) {
-	_, rec, err := newRecord(client.Judge, r.Model)
+	_, rec, err := newRecord(client.KindEvaluate, r.Model)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func (js *jobs) evaluate(r client.EvaluateRequest) (*job, error) {
 }
 
 func (js *jobs) sweep(r client.SweepRequest) (*job, error) {
-	_, rec, err := newRecord(client.SweepJob, r.Model)
+	_, rec, err := newRecord(client.KindSweep, r.Model)
 	if err != nil {
 		return nil, err
 	}

@@ -50,7 +50,7 @@ func (js *jobs) keep(j *job, rec *record, deleted bool) {
 		}
 		return
 	}
-	if err := sweep(rec.folder); err != nil {
+	if err := clean(rec.folder); err != nil {
 		js.log.Warn("cannot clean up a job's folder", "job", j.id, "error", err)
 	}
 	if err := rec.save(); err != nil {
@@ -58,9 +58,9 @@ func (js *jobs) keep(j *job, rec *record, deleted bool) {
 	}
 }
 
-// sweep deletes what a crash left half-written in a folder: by the contract such
+// clean deletes what a crash left half-written in a folder: by the contract such
 // files have names that begin with a dot.
-func sweep(folder string) error {
+func clean(folder string) error {
 	entries, err := os.ReadDir(folder)
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), ".") {
@@ -122,16 +122,16 @@ func (js *jobs) call(ctx context.Context, p plugin.Pruner, j *job, rec *record) 
 	request := plugin.ProfileRequest{Model: rec.Model, Folder: js.profilesFolder(), Corpus: rec.Corpus, Add: rec.Add}
 	host := &recorded{lent: js.lend(rec), rec: rec}
 	switch rec.Kind {
-	case client.Profile:
+	case client.KindProfile:
 		profile, err := p.Profile(ctx, request, host, j.report)
 		return client.Progress{Profile: &profile}, err
-	case client.Judge:
+	case client.KindEvaluate:
 		e, err := p.Evaluate(ctx, plugin.EvaluateRequest{
 			ID: rec.ID, Folder: rec.folder, Profiles: js.profilesFolder(),
 			Model: rec.Model, Other: rec.Other, Bypass: rec.Bypass, Evaluate: rec.Evaluate,
 		}, host, j.report)
 		return client.Progress{Evaluation: &e}, err
-	case client.SweepJob:
+	case client.KindSweep:
 		s, err := p.Sweep(ctx, plugin.SweepRequest{
 			ID: rec.ID, Folder: rec.folder, Profile: request, Evaluate: rec.Evaluate,
 			Rates: rec.Sweep.Rates, Criteria: rec.Sweep.Criteria, Seeds: rec.Sweep.Seeds, Protect: rec.Sweep.Protect,

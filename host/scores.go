@@ -20,6 +20,7 @@ const (
 	maxScored     = 20_000  // tokens
 	maxScoredText = 1 << 20 // bytes, far more than so many tokens have
 	maxBypasses   = 64
+	maxWork       = 200_000 // tokens, over all variants
 )
 
 // postScore tells how probable a model finds a text, whole and without some of
@@ -59,6 +60,10 @@ func (s *Server) scores(ctx context.Context, r client.ScoreRequest) (reply clien
 	sequences, err := chunks(tokens, begin, r.Context)
 	if err != nil {
 		return reply, err
+	}
+	if work := len(tokens) * len(variants); work > maxWork {
+		return reply, plugin.Errorf(plugin.Invalid, "%d tokens with %d sets of layers are %d to compute, and at most %d are allowed; give fewer sets or less text, or use /api/prune/sweep",
+			len(tokens), len(variants)-1, work, maxWork)
 	}
 	found := make([][]plugin.Score, len(variants))
 	for v := range found {

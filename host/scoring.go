@@ -119,7 +119,7 @@ func (l *lent) Generate(ctx context.Context, r plugin.GenerateRequest, each func
 
 // Footprint implements plugin.Host.
 func (l *lent) Footprint(ctx context.Context, model string, v plugin.Variant) (plugin.Footprint, error) {
-	models, err := l.variants(model, []plugin.Variant{{Path: v.Path, Model: v.Model}})
+	models, err := l.variants(model, []plugin.Variant{{Path: v.Path, Model: v.Model, Digest: v.Digest}})
 	if err != nil {
 		return plugin.Footprint{}, err
 	}
@@ -152,6 +152,9 @@ func (l *lent) variants(name string, variants []plugin.Variant) ([]score.Model, 
 			var other stored
 			other, err = lookUp("model", v.Model)
 			models[i].Path = other.path
+			if err == nil && v.Digest != "" && other.gguf.Digest != v.Digest {
+				err = plugin.Errorf(plugin.Unavailable, "model %q was replaced while the job ran; ask for it again", v.Model)
+			}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("find variant %d of %s: %w", i, name, err)
@@ -179,27 +182,32 @@ func (l *lent) inFolder(file string) (string, error) {
 // unloading is how long serving runners may take to let go of their memory.
 const unloading = 10 * time.Second
 
-// unload ends the runners that serve, for a model to be scored needs the memory.
-// They start again when they are asked. What goes wrong costs speed alone.
-func unload(ollama *api.Client, log *slog.Logger) func(context.Context) {
-	return func(ctx context.Context) {
+// unload ends the runners that serve, for a model to be scored needs the memory, and
+// reports whether there were any. They start again when they are asked. What goes wrong
+// costs speed alone.
+func unload(ollama *api.Client, log *slog.Logger) func(context.Context) bool {
+	return func(ctx context.Context) (some bool) {
 		ctx, cancel := context.WithTimeout(ctx, unloading)
 		defer cancel()
 		for running := []api.ProcessModelResponse{{}}; len(running) > 0; {
 			all, err := ollama.ListRunning(ctx)
 			if err != nil {
 				log.Warn("cannot make room for scoring", "error", err)
-				return
+				return some
 			}
 			running = all.Models
 			for _, m := range running {
 				r := &api.GenerateRequest{Model: m.Model, KeepAlive: &api.Duration{}}
 				if err := ollama.Generate(ctx, r, func(api.GenerateResponse) error { return nil }); err != nil {
 					log.Warn("cannot make room for scoring", "model", m.Model, "error", err)
-					return
+					return some
 				}
+				some = true
 			}
-			time.Sleep(100 * time.Millisecond)
+			if len(running) > 0 {
+				time.Sleep(100 * time.Millisecond)
+			}
 		}
+		return some
 	}
 }

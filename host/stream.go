@@ -24,7 +24,7 @@ func httpStatus(err error) int {
 		return http.StatusNotFound
 	case plugin.Exists:
 		return http.StatusConflict
-	case plugin.Refused:
+	case plugin.Refused, plugin.Unsupported:
 		return http.StatusUnprocessableEntity
 	case plugin.NoSpace:
 		return http.StatusInsufficientStorage

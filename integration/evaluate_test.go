@@ -121,7 +121,7 @@ func TestHeldOut(t *testing.T) {
 	if _, err := s.prune(context.Background(), r); err != nil {
 		t.Fatal(err)
 	}
-	if jobs, err := s.client().Jobs(context.Background()); err != nil || len(jobs) != 2 || jobs[0].Kind != client.Prune || first == "" {
+	if jobs, err := s.client().Jobs(context.Background()); err != nil || len(jobs) != 2 || jobs[0].Kind != client.KindPrune || first == "" {
 		t.Errorf("to be judged otherwise is another job: %+v, %v", jobs, err)
 	}
 }

@@ -138,7 +138,7 @@ func killedScorer(s *site, c *command, open func()) {
 func checkToRepeat(s *site, c *command) {
 	s.tb.Helper()
 	if jobs := s.jobs(); c.ProcessState.ExitCode() != 1 || !strings.Contains(c.errs.String(), "goes on from here") ||
-		len(jobs) != 1 || jobs[0].State != client.Stopped || jobs[0].Kind != client.SweepJob {
+		len(jobs) != 1 || jobs[0].State != client.Stopped || jobs[0].Kind != client.KindSweep {
 		s.tb.Errorf("%v: %s\njobs: %+v", c.ProcessState, &c.errs, jobs)
 	}
 }

@@ -252,7 +252,7 @@ func TestFalseSumsAreRefused(t *testing.T) {
 // TestErrorsCross sends each kind of error through both boundaries: from the host
 // to the plugin, and from there to the caller.
 func TestErrorsCross(t *testing.T) {
-	for kind := Internal; kind <= Unavailable; kind++ {
+	for kind := Internal; kind <= Unsupported; kind++ {
 		sent := &Error{Kind: kind, Err: fmt.Errorf("error of kind %d", kind), Hint: "do something"}
 		p := across(t, pruner{
 			describe: func(context.Context) (Description, error) { return Description{}, sent },

@@ -21,6 +21,7 @@ const (
 	Refused                 // the model cannot be treated this way
 	NoSpace                 // the disk is full
 	Unavailable             // something that should be running is not
+	Unsupported             // this machine's engine cannot do it
 )
 
 // An Error is an error with a kind and, where there is one, a hint: a sentence
@@ -62,6 +63,7 @@ var kindCodes = map[Kind]codes.Code{
 	Refused:     codes.FailedPrecondition,
 	NoSpace:     codes.ResourceExhausted,
 	Unavailable: codes.Aborted, // codes.Unavailable is gRPC's own, for a lost process
+	Unsupported: codes.Unimplemented,
 }
 
 // ErrLost is in the tree of an error that means the other process went away.

@@ -118,7 +118,8 @@ type SpeedRatio struct {
 	Generation Range `json:"generation"`
 }
 
-// A Range is the median of some measurements with the lowest and the highest.
+// A Range is the median of some measurements with the lowest and the highest, or,
+// of a sweep's speeds, the quartiles.
 type Range struct {
 	Median float64 `json:"median"`
 	Low    float64 `json:"low"`
@@ -147,7 +148,7 @@ type EvaluateRequest struct {
 	Profiles string // where profiles are kept, as ProfileRequest.Folder
 	Model    string // name; Evaluation.Before
 	Other    string // name of the model to be Evaluation.After
-	Bypass   []int  // layers to leave out of Model to be Evaluation.After; only where Other is ""
+	Bypass   []int  // layers to leave out of Model to be Evaluation.After, sorted and each once; only where Other is ""
 	Evaluate
 }
 
@@ -176,7 +177,7 @@ type Sweep struct {
 	Points    []SweepPoint `json:"points"` // by criterion, seed and number of layers
 	Layers    []LayerScore `json:"layers,omitempty"`
 	Tolerance float64      `json:"tolerance,omitempty"`
-	Best      *SweepPoint  `json:"best,omitempty"` // of those within the tolerance, the one with most layers removed
+	Best      *SweepPoint  `json:"best,omitempty"` // of those that stay within the tolerance at the upper end of their interval, the one with most layers removed
 	Corpora   []CorpusInfo `json:"corpora"`        // what was scored
 	Protocol  string       `json:"protocol"`
 	Notes     []string     `json:"notes,omitempty"`

@@ -131,6 +131,7 @@ type PlanRequest struct {
 	Path      string // of the GGUF
 	Folder    string // where profiles are kept
 	Selection Selection
+	Check     bool // only whether Selection.Remove names layers that may go: the plan has no scores, and no profile is read
 }
 
 // A Job is a request to make a smaller model. A corpus of its own is for this job

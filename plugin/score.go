@@ -1,6 +1,9 @@
 package plugin
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // A Variant is a way to run a model: a GGUF, and layers that are left out while
 // it runs. The residual stream entering the first of some adjacent left-out layers
@@ -10,6 +13,7 @@ import "fmt"
 type Variant struct {
 	Path   string // of a GGUF in a folder the host gave to the plugin, in place of the request's model
 	Model  string // name of another served model, in its place; only where Path is ""
+	Digest string // of the GGUF that Model must have; "" for any
 	Bypass []int  // layers to leave out, 0-based and sorted
 }
 
@@ -34,9 +38,9 @@ type ScoreRequest struct {
 
 // A Score is what one variant made of one sequence. LogProb has one entry for each
 // of the sequence's Tokens[From:]; so have KL and Agree with Compare, where those of
-// the first variant are 0 and true, and without it they are nil. Where leaving layers
-// out broke the model, so that it gives a token no probability at all, LogProb is -100
-// and KL 100.
+// the first variant are 0 and true, and without it they are nil. LogProb is
+// never below -100 nor KL above 100: both are there where a variant other than the
+// first is broken, as leaving layers out can do, so that what it computes is no number.
 type Score struct {
 	Sequence int       // index in the request
 	Variant  int       // index in the request
@@ -48,7 +52,7 @@ type Score struct {
 }
 
 // Validate reports whether s answers r, so that a score from another process can
-// be indexed, and index the request, without fear.
+// be indexed, and index the request, and be added up without fear.
 func (s *Score) Validate(r ScoreRequest) error {
 	if s.Sequence < 0 || s.Sequence >= len(r.Sequences) {
 		return fmt.Errorf("score of sequence %d of %d", s.Sequence, len(r.Sequences))
@@ -66,8 +70,20 @@ func (s *Score) Validate(r ScoreRequest) error {
 		return fmt.Errorf("score of sequence %d has %d log-probabilities, %d divergences and %d agreements, not %d, %d and %d",
 			s.Sequence, len(s.LogProb), len(s.KL), len(s.Agree), scored, compared, compared)
 	}
+	for _, values := range [][]float32{s.LogProb, s.KL} {
+		for _, v := range values {
+			if !finite(float64(v)) {
+				return fmt.Errorf("score of sequence %d by variant %d holds a %g", s.Sequence, s.Variant, v)
+			}
+		}
+	}
+	if s.Computed < 0 || !(s.Seconds >= 0) || !finite(s.Seconds) {
+		return fmt.Errorf("score of sequence %d by variant %d: %d tokens computed in %g seconds", s.Sequence, s.Variant, s.Computed, s.Seconds)
+	}
 	return nil
 }
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // A GenerateRequest asks for answers. Each prompt is the only message of a chat
 // in the model's own template. Variants take turns, prompt by prompt, so that
@@ -88,14 +104,14 @@ type Answer struct {
 	Variant       int     // index in the request
 	Text          string  // valid UTF-8
 	Tokens        int     // generated
-	Ended         bool    // the model ended it; else it reached MaxTokens
+	Ended         bool    // the model ended it; else it reached MaxTokens, or logits that are no numbers
 	PromptTokens  int     // computed
 	PromptSeconds float64 // from the start of the prompt to the first generated token
 	Seconds       float64 // for the generated tokens after the first
 }
 
 // Validate reports whether a answers r, so that an answer from another process
-// can index the request without fear.
+// can index the request, and be added up, without fear.
 func (a *Answer) Validate(r GenerateRequest) error {
 	if a.Prompt < 0 || a.Prompt >= len(r.Prompts) {
 		return fmt.Errorf("answer to prompt %d of %d", a.Prompt, len(r.Prompts))
@@ -103,13 +119,21 @@ func (a *Answer) Validate(r GenerateRequest) error {
 	if a.Variant < 0 || a.Variant >= len(r.Variants) {
 		return fmt.Errorf("answer of variant %d of %d", a.Variant, len(r.Variants))
 	}
+	if a.Tokens < 0 || a.PromptTokens < 0 {
+		return fmt.Errorf("answer to prompt %d has %d tokens, to %d of the prompt", a.Prompt, a.Tokens, a.PromptTokens)
+	}
+	for _, seconds := range []float64{a.PromptSeconds, a.Seconds} {
+		if !(seconds >= 0) || !finite(seconds) {
+			return fmt.Errorf("answer to prompt %d took %g seconds", a.Prompt, seconds)
+		}
+	}
 	return nil
 }
 
 // A Footprint is the memory that a model takes while it runs, in bytes, measured
 // in a process of its own that has just evaluated a prompt of ContextTokens tokens.
 type Footprint struct {
-	Resident      int64 `json:"resident"`     // of the process, weights mapped from the file included
+	Resident      int64 `json:"resident"`     // of the process, weights mapped from the file included; 0 where it cannot be measured
 	Device        int64 `json:"device"`       // on GPUs, 0 where there is none
 	KVPerToken    int64 `json:"kv_per_token"` // of the context: keys and values of one token over all layers, in F16
 	ContextTokens int   `json:"context_tokens"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -177,6 +178,11 @@ func TestFalseScoresAreRefused(t *testing.T) {
 		"few divergences":        {spoil: func(s []Score) []Score { s[3].KL = s[3].KL[:1]; return s }, says: "1 divergences"},
 		"many agreements":        {spoil: func(s []Score) []Score { s[3].Agree = make([]bool, 3); return s }, says: "3 agreements"},
 		"compared without being": {spoil: func(s []Score) []Score { return s }, alone: true, says: "not 2, 0 and 0"},
+		"not a number":           {spoil: func(s []Score) []Score { s[3].LogProb[1] = float32(math.NaN()); return s }, says: "by variant 1 holds a NaN"},
+		"infinite divergence":    {spoil: func(s []Score) []Score { s[3].KL[0] = float32(math.Inf(1)); return s }, says: "holds a +Inf"},
+		"tokens below 0":         {spoil: func(s []Score) []Score { s[3].Computed = -1; return s }, says: "-1 tokens computed"},
+		"time below 0":           {spoil: func(s []Score) []Score { s[3].Seconds = -1; return s }, says: "in -1 seconds"},
+		"endless time":           {spoil: func(s []Score) []Score { s[3].Seconds = math.Inf(1); return s }, says: "in +Inf seconds"},
 		"one twice":              {spoil: func(s []Score) []Score { s[3].Variant = 0; return s }, says: "answered item 1 twice for variant 0"},
 		"one missing":            {spoil: func(s []Score) []Score { return s[:3] }, says: "left out 1 of 4 answers"},
 	} {
@@ -206,6 +212,10 @@ func TestFalseAnswersAreRefused(t *testing.T) {
 		"prompt 2 of 2":                       func(a []Answer) []Answer { a[3].Prompt = 2; return a },
 		"variant -1 of 2":                     func(a []Answer) []Answer { a[3].Variant = -1; return a },
 		"variant 2 of 2":                      func(a []Answer) []Answer { a[3].Variant = 2; return a },
+		"-1 tokens, to":                       func(a []Answer) []Answer { a[3].Tokens = -1; return a },
+		"to -1 of the prompt":                 func(a []Answer) []Answer { a[3].PromptTokens = -1; return a },
+		"took NaN seconds":                    func(a []Answer) []Answer { a[3].Seconds = math.NaN(); return a },
+		"took -1 seconds":                     func(a []Answer) []Answer { a[3].PromptSeconds = -1; return a },
 		"answered item 0 twice for variant 1": func(a []Answer) []Answer { a[3].Prompt = 0; return a },
 		"left out 1 of 4 answers":             func(a []Answer) []Answer { return a[:3] },
 	} {
@@ -272,7 +282,7 @@ func failing(fail func(context.Context) error) lender {
 // TestScoringErrorsCross has each call fail in each way.
 func TestScoringErrorsCross(t *testing.T) {
 	for what, call := range scoringCalls {
-		for kind := Internal; kind <= Unavailable; kind++ {
+		for kind := Internal; kind <= Unsupported; kind++ {
 			sent := &Error{Kind: kind, Err: fmt.Errorf("error of kind %d", kind), Hint: "do something"}
 			err := lendTo(t, failing(func(context.Context) error { return sent }), call)
 			if err == nil || KindOf(err) != kind || err.Error() != sent.Error() || errors.Is(err, ErrLost) {

@@ -59,11 +59,11 @@ func profileRequestFromPB(r *pb.ProfileRequest) ProfileRequest {
 }
 
 func planRequestToPB(r PlanRequest) *pb.PlanRequest {
-	return &pb.PlanRequest{Model: r.Model, Path: r.Path, Folder: r.Folder, Selection: selectionToPB(r.Selection)}
+	return &pb.PlanRequest{Model: r.Model, Path: r.Path, Folder: r.Folder, Selection: selectionToPB(r.Selection), Check: r.Check}
 }
 
 func planRequestFromPB(r *pb.PlanRequest) PlanRequest {
-	return PlanRequest{Model: r.GetModel(), Path: r.GetPath(), Folder: r.GetFolder(), Selection: selectionFromPB(r.GetSelection())}
+	return PlanRequest{Model: r.GetModel(), Path: r.GetPath(), Folder: r.GetFolder(), Selection: selectionFromPB(r.GetSelection()), Check: r.GetCheck()}
 }
 
 func jobToPB(j Job) *pb.Job {

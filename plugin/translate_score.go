@@ -5,11 +5,11 @@ import "pare/plugin/internal/pb"
 // Translations of what runs in the scoring process.
 
 func variantToPB(v Variant) *pb.Variant {
-	return &pb.Variant{Path: v.Path, Model: v.Model, Bypass: ints64(v.Bypass)}
+	return &pb.Variant{Path: v.Path, Model: v.Model, Digest: v.Digest, Bypass: ints64(v.Bypass)}
 }
 
 func variantFromPB(v *pb.Variant) Variant {
-	return Variant{Path: v.GetPath(), Model: v.GetModel(), Bypass: ints(v.GetBypass())}
+	return Variant{Path: v.GetPath(), Model: v.GetModel(), Digest: v.GetDigest(), Bypass: ints(v.GetBypass())}
 }
 
 func variantsToPB(vs []Variant) (out []*pb.Variant) {

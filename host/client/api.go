@@ -81,10 +81,10 @@ const (
 
 // Kinds of job.
 const (
-	Prune    = "prune"
-	Profile  = "profile"
-	Judge    = "evaluate"
-	SweepJob = "sweep"
+	KindPrune    = "prune"
+	KindProfile  = "profile"
+	KindEvaluate = "evaluate"
+	KindSweep    = "sweep"
 )
 
 // Job is an entry of GET /api/prune/jobs.

@@ -33,11 +33,11 @@ func abridge(list string) string {
 	return list[:strings.LastIndex(list[:longest], ",")+1] + " …"
 }
 
-// plain drops control characters from a name that came with a model or a text,
-// which would reach a terminal or make an SVG invalid.
+// plain drops from a name that came with a model or a text what a terminal or a
+// browser would obey, or what makes an SVG invalid.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\ufeff' {
 			return -1
 		}
 		return r

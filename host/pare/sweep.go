@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -99,8 +100,8 @@ func parseRates(s string) ([]float64, error) {
 			return nil, err
 		}
 	}
-	if v[2] < 0.001 || v[1] < v[0] {
-		return nil, fmt.Errorf("%s %s: give the smaller share first, and steps of at least 0.1%%", flag, s)
+	if v[2] < 0.001 || v[1] < v[0] || !(v[0] > 0 && v[1] < 1) {
+		return nil, fmt.Errorf("%s %s: give shares between 0 and 100%%, the smaller first, and steps of at least 0.1%%", flag, s)
 	}
 	var rates []float64
 	for i := 0; ; i++ {
@@ -112,7 +113,8 @@ func parseRates(s string) ([]float64, error) {
 	}
 }
 
-// parseShare reads 10% or 0.1; nothing is 0.
+// parseShare reads 10% or 0.1; nothing is 0. A bare number of 1 or more is hardly
+// meant as a share.
 func parseShare(flag, s string) (float64, error) {
 	s = strings.TrimSpace(s)
 	if s == "" {
@@ -120,7 +122,7 @@ func parseShare(flag, s string) (float64, error) {
 	}
 	number, percent := strings.CutSuffix(s, "%")
 	v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-	if err != nil || v != v {
+	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) || !percent && v >= 1 {
 		return 0, fmt.Errorf("%s: %q is not a share; write 10%% or 0.1", flag, s)
 	}
 	if percent {

@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"pare/plugin"
@@ -19,12 +20,11 @@ type Config struct {
 	Log        *slog.Logger
 
 	// MakeRoom frees memory that others hold, where the models of a request do
-	// not fit into what there is. It may be nil.
-	MakeRoom func(ctx context.Context)
+	// not fit into what GPUs have, and reports whether it freed any. It may be nil.
+	MakeRoom func(ctx context.Context) bool
 }
 
-// A Pool has at most one scoring process, beside those that measure a footprint.
-// It holds the models of the latest request. Who asks while it is busy waits for
+// A Pool has at most one scoring process. It holds the models of the latest request. Who asks while it is busy waits for
 // a turn, first come first served; long requests give others theirs in between.
 // All methods may be called at the same time.
 type Pool struct {
@@ -32,11 +32,13 @@ type Pool struct {
 	turns  turns
 	closed context.Context
 	close  context.CancelFunc
+	idle   *time.Timer
 
-	// The rest belongs to the one whose turn it is.
-	child *child
-	used  time.Time // last
-	room  string    // the models that room was made for
+	// The rest belongs to the one whose turn it is; only Close kills a child that
+	// is another's.
+	child atomic.Pointer[child]
+	used  time.Time       // last
+	room  map[string]bool // the files that the child asked room for
 }
 
 // NewPool returns a Pool; no process is started before it is needed.
@@ -49,15 +51,24 @@ func NewPool(c Config) *Pool {
 	}
 	p := &Pool{config: c}
 	p.closed, p.close = context.WithCancel(context.Background())
+	p.idle = time.AfterFunc(c.Idle, p.rest)
 	return p
 }
 
-// Close ends the process for good, with what it is doing.
+// Close ends the process for good, with what it is doing. Who takes what it said and
+// does not come back is not waited for.
 func (p *Pool) Close() {
 	p.close()
-	p.turns.take(context.Background())
-	p.end()
-	p.turns.give()
+	if c := p.child.Load(); c != nil {
+		c.cmd.Process.Kill()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if p.turns.take(ctx) == nil {
+		p.end()
+		p.turns.give()
+	}
+	p.idle.Stop()
 }
 
 // Tokenize turns texts into tokens of the model at path, each with the token that
@@ -134,26 +145,51 @@ func (p *Pool) Generate(ctx context.Context, g Generation, each func(text string
 }
 
 // Footprint measures what the model at path takes in a process of its own, which
-// ends with that.
+// ends with that. No other runs beside it: it would hold memory that counts.
 func (p *Pool) Footprint(ctx context.Context, path string) (f plugin.Footprint, err error) {
-	ctx, stop := p.until(ctx)
-	defer stop()
-	c, err := p.start()
+	err = p.alone(ctx, func(ctx context.Context) error {
+		defer p.end()
+		var short []string
+		if f, short, err = p.measure(ctx, path); err == nil && p.madeRoom(ctx, short) {
+			f, _, err = p.measure(ctx, path)
+		}
+		return err
+	})
+	return f, err
+}
+
+// measure asks a new process for a footprint.
+func (p *Pool) measure(ctx context.Context, path string) (f plugin.Footprint, short []string, err error) {
+	p.end()
+	c, err := p.process()
 	if err != nil {
-		return f, err
+		return f, nil, err
 	}
-	defer c.stop()
 	err = c.ask(ctx, Request{Footprint: &Footprint{Path: path}}, func(r Reply) error {
 		if r.Footprint != nil {
 			f = *r.Footprint
 		}
+		if r.Opened.partly() {
+			short = append(short, path)
+		}
 		return nil
 	})
-	return f, p.stopping(err)
+	return f, short, err
 }
 
 // turn calls do with the process when it is the caller's turn.
 func (p *Pool) turn(ctx context.Context, do func(context.Context, *child) error) error {
+	return p.alone(ctx, func(ctx context.Context) error {
+		c, err := p.process()
+		if err != nil {
+			return err
+		}
+		return do(ctx, c)
+	})
+}
+
+// alone calls do when it is the caller's turn.
+func (p *Pool) alone(ctx context.Context, do func(context.Context) error) error {
 	ctx, stop := p.until(ctx)
 	defer stop()
 	if err := p.turns.take(ctx); err != nil {
@@ -163,18 +199,7 @@ func (p *Pool) turn(ctx context.Context, do func(context.Context, *child) error)
 	if ctx.Err() != nil {
 		return p.stopping(ctx.Err())
 	}
-	if p.child != nil && p.child.exited() {
-		p.config.Log.Warn("the scoring process had ended; starting it again")
-		p.end()
-	}
-	if p.child == nil {
-		c, err := p.start()
-		if err != nil {
-			return err
-		}
-		p.child, p.room = c, ""
-	}
-	return p.stopping(do(ctx, p.child))
+	return p.stopping(do(ctx))
 }
 
 // until returns a context that ends with ctx and when the pool is closed.
@@ -195,16 +220,38 @@ func (p *Pool) stopping(err error) error {
 // release gives the turn to the next, and sees to it that an idle process ends.
 func (p *Pool) release() {
 	p.used = time.Now()
+	p.idle.Reset(p.config.Idle)
 	p.turns.give()
-	time.AfterFunc(p.config.Idle, func() {
-		if !p.turns.try() {
-			return // who has it releases it later
-		}
-		if time.Since(p.used) >= p.config.Idle {
-			p.end()
-		}
-		p.turns.give()
-	})
+}
+
+// rest ends a process that is idle.
+func (p *Pool) rest() {
+	if !p.turns.try() {
+		return // who has it releases it later
+	}
+	if time.Since(p.used) >= p.config.Idle {
+		p.end()
+	}
+	p.turns.give()
+}
+
+// process is the child, started if there is none.
+func (p *Pool) process() (*child, error) {
+	c := p.child.Load()
+	if c != nil && c.exited() {
+		p.config.Log.Warn("the scoring process had ended; starting it again")
+		p.end()
+		c = nil
+	}
+	if c != nil {
+		return c, nil
+	}
+	c, err := p.start()
+	if err != nil {
+		return nil, err
+	}
+	p.child.Store(c)
+	return c, nil
 }
 
 // start runs a scoring process.
@@ -221,32 +268,44 @@ func (p *Pool) start() (*child, error) {
 
 // end ends the process, if there is one.
 func (p *Pool) end() {
-	if p.child != nil {
-		p.child.stop()
-		p.child = nil
+	if c := p.child.Load(); c != nil {
+		c.stop()
+		p.child.Store(nil)
+		p.room = nil
 	}
 }
 
-// open has the process load models. Where they do not fit, room is made for them
-// once, and they are loaded anew.
+// open has the process load models. Where GPUs do not hold all of them, room is made
+// once, and those are loaded anew.
 func (p *Pool) open(ctx context.Context, c *child, models []Model, longest int) error {
 	open := Open{Models: models, Context: longest}
-	short := false
+	var short []string
 	note := func(r Reply) error {
-		if o := r.Opened; o != nil && o.Short {
+		if o := r.Opened; o.partly() {
 			p.config.Log.Info("a model does not fit", "path", o.Path, "layers", o.Layers, "offloaded", o.Offloaded)
-			short = true
+			short = append(short, o.Path)
 		}
 		return nil
 	}
-	if err := c.ask(ctx, Request{Open: &open}, note); err != nil {
+	if err := c.ask(ctx, Request{Open: &open}, note); err != nil || !p.madeRoom(ctx, short) {
 		return err
 	}
-	files := strings.Join(paths(models), "\n")
-	if !short || p.config.MakeRoom == nil || p.room == files {
-		return nil
-	}
-	p.config.MakeRoom(ctx)
-	p.room, open.Again = files, true
+	open.Again = true
 	return c.ask(ctx, Request{Open: &open}, note)
+}
+
+// madeRoom reports whether memory was freed for files that GPUs hold in part. A
+// process asks once for each: what serves meanwhile is not to be ended again and again.
+func (p *Pool) madeRoom(ctx context.Context, files []string) bool {
+	files = slices.DeleteFunc(files, func(f string) bool { return p.room[f] })
+	if len(files) == 0 || p.config.MakeRoom == nil {
+		return false
+	}
+	if p.room == nil {
+		p.room = map[string]bool{}
+	}
+	for _, f := range files {
+		p.room[f] = true
+	}
+	return p.config.MakeRoom(ctx)
 }

@@ -42,12 +42,20 @@ func play(in io.Reader, out io.Writer) {
 		last := Reply{Done: true}
 		switch {
 		case r.Open != nil:
-			short := strings.HasPrefix(r.Open.Models[0].Path, "large")
-			replies.Encode(Reply{Opened: &Opened{Path: r.Open.Models[0].Path, Layers: 9, Offloaded: 4, Short: short}})
+			for _, m := range r.Open.Models {
+				o := Opened{Path: m.Path, Layers: 9, Offloaded: 4, Short: strings.HasPrefix(m.Path, "large")}
+				if strings.Contains(m.Path, "all of it") {
+					o.Offloaded = o.Layers
+				}
+				replies.Encode(Reply{Opened: &o})
+			}
 			fmt.Fprintln(os.Stderr, "opened again:", r.Open.Again)
 		case r.Tokenize != nil:
 			replies.Encode(Reply{Tokens: [][]int32{{int32(os.Getpid()), served}}})
 		case r.Footprint != nil:
+			if strings.HasPrefix(r.Footprint.Path, "large") {
+				replies.Encode(Reply{Opened: &Opened{Path: r.Footprint.Path, Layers: 9, Offloaded: 4, Short: true}})
+			}
 			replies.Encode(Reply{Footprint: &plugin.Footprint{Resident: int64(os.Getpid())}})
 		case r.Score != nil:
 			last.Failure = perform(r.Score, requests, replies)
@@ -249,32 +257,112 @@ func TestClose(t *testing.T) {
 	}
 }
 
-func TestFootprintHasItsOwnProcess(t *testing.T) {
+// TestFootprintIsMeasuredAlone ends the process that holds models before, and the one
+// that measured after.
+func TestFootprintIsMeasuredAlone(t *testing.T) {
 	p := newTestPool(t, Config{})
 	mine, _ := process(t, p)
+	before := p.child.Load()
 	f, err := p.Footprint(t.Context(), "ok")
 	if err != nil || f.Resident == int64(mine) || f.Resident == 0 {
 		t.Errorf("footprint by process %d, error %v; the pool's is %d", f.Resident, err, mine)
 	}
-	if after, _ := process(t, p); after != mine {
-		t.Error("it cost the pool's process")
+	if !before.exited() {
+		t.Error("the pool's process ran beside it")
+	}
+	if after, _ := process(t, p); int64(after) == f.Resident {
+		t.Error("the process that measured goes on")
+	}
+}
+
+func TestFootprintWaitsItsTurn(t *testing.T) {
+	p := newTestPool(t, Config{})
+	p.turns.take(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if f, err := p.Footprint(ctx, "ok"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("footprint %+v, error %v, while another has the turn", f, err)
+	}
+	p.turns.give()
+}
+
+// TestFootprintMakesRoom measures anew where others held the memory.
+func TestFootprintMakesRoom(t *testing.T) {
+	for _, c := range []struct {
+		path string
+		want int
+	}{{"ok", 0}, {"large", 1}} {
+		made := 0
+		var measured int64
+		p := newTestPool(t, Config{})
+		p.config.MakeRoom = func(context.Context) bool {
+			made++
+			measured = int64(p.child.Load().cmd.Process.Pid)
+			return true
+		}
+		f, err := p.Footprint(t.Context(), c.path)
+		if err != nil || made != c.want || f.Resident == measured {
+			t.Errorf("%s: room made %d times, want %d; measured by %d before and by %d, error %v", c.path, made, c.want, measured, f.Resident, err)
+		}
+	}
+}
+
+// TestCloseWaitsForNobody whose reader does not come back.
+func TestCloseWaitsForNobody(t *testing.T) {
+	p := newTestPool(t, Config{})
+	stuck, let := make(chan struct{}), make(chan struct{})
+	ended := make(chan error, 1)
+	go func() {
+		ended <- scoreAs(context.Background(), p, "ok", func(plugin.Score) error {
+			close(stuck)
+			<-let
+			return errors.New("it came back")
+		})
+	}()
+	<-stuck
+	c, began := p.child.Load(), time.Now()
+	p.Close()
+	if took := time.Since(began); took > 2*patience {
+		t.Errorf("it took %v", took)
+	}
+	if !c.exited() {
+		t.Error("the process lives on")
+	}
+	close(let)
+	if err := <-ended; err == nil {
+		t.Error("it ended well")
 	}
 }
 
 // TestRoom is made once for a model that does not fit, not for each request.
 func TestRoom(t *testing.T) {
 	made := 0
-	p := newTestPool(t, Config{MakeRoom: func(context.Context) { made++ }})
+	p := newTestPool(t, Config{MakeRoom: func(context.Context) bool { made++; return true }})
 	for _, c := range []struct {
 		path string
 		want int
-	}{{"ok", 0}, {"large", 1}, {"large", 1}, {"large, too", 2}} {
+	}{{"ok", 0}, {"large", 1}, {"large, all of it", 1}, {"large", 1}, {"large, too", 2}, {"large", 2}} {
 		if err := scoreAs(t.Context(), p, c.path, none); err != nil {
 			t.Fatal(err)
 		}
 		if made != c.want {
 			t.Errorf("after %q room was made %d times, want %d", c.path, made, c.want)
 		}
+	}
+}
+
+// TestNoRoom does not load anew where nothing was freed, nor ask again.
+func TestNoRoom(t *testing.T) {
+	made := 0
+	p := newTestPool(t, Config{MakeRoom: func(context.Context) bool { made++; return false }})
+	for range 2 {
+		if err := scoreAs(t.Context(), p, "large", none); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Each of 3 sequences twice: open, and score.
+	if _, served := process(t, p); made != 1 || served != 2*3*2+1 {
+		t.Errorf("room was asked for %d times, want 1; %d requests, want 13", made, served)
 	}
 }
 
@@ -370,7 +458,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("error %v of kind %d, want one of kind Invalid about %q", err, plugin.KindOf(err), says)
 		}
 	}
-	if p.child != nil {
+	if p.child.Load() != nil {
 		t.Error("a process was started for a request that no model could answer")
 	}
 }

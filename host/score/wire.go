@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"pare/plugin"
 )
@@ -66,10 +65,14 @@ type Open struct {
 // Opened tells where a model went.
 type Opened struct {
 	Path      string
-	Layers    int // with one for the output
-	Offloaded int // of Layers, to GPUs
-	Short     bool
+	Layers    int  // with one for the output
+	Offloaded int  // of Layers, to GPUs
+	Short     bool // memory does not suffice for all of it
 }
+
+// partly reports whether some layers are not on GPUs though there is too little memory
+// for them there alone.
+func (o *Opened) partly() bool { return o != nil && o.Short && o.Offloaded < o.Layers }
 
 // Tokenize turns texts into tokens.
 type Tokenize struct {
@@ -85,7 +88,8 @@ type Score struct {
 	Compare   bool
 }
 
-// Footprint measures one model in a process that does nothing else.
+// Footprint measures one model in a process that does nothing else. It is answered
+// by an Opened, too.
 type Footprint struct {
 	Path string
 }
@@ -152,15 +156,4 @@ func (m Model) check() error {
 		}
 	}
 	return nil
-}
-
-// paths are the files of variants, each once.
-func paths(variants []Model) []string {
-	var out []string
-	for _, v := range variants {
-		if !slices.Contains(out, v.Path) {
-			out = append(out, v.Path)
-		}
-	}
-	return out
 }

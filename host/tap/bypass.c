@@ -10,11 +10,14 @@ static struct {
     bool gone[MAX_LAYERS + 1];
     int  runs; // of layers that stand together
     const char *error;
+    bool memory; // error is that there is too little
     int64_t begun, joined; // passes, and runs of layers in them, since bypass_error was asked
 
     enum norm_style style;
     int64_t hidden, tokens;
     int level; // of the last residual found
+    int entry; // level when the graph under way began
+    bool over; // its last residual was handled, or it failed: the next graph begins anew
 
     // x_a, while x_b has not come yet.
     bool   saved;               // it is in the host's memory
@@ -74,6 +77,14 @@ static void clear_marks(void) {
 
 static bool fail(const char *why) {
     pass.error = why;
+    pass.memory = false;
+    pass.over = true;
+    return false;
+}
+
+static bool fail_memory(void) {
+    fail("too little memory to keep a residual");
+    pass.memory = true;
     return false;
 }
 
@@ -94,18 +105,39 @@ void bypass_set(const int *layers, int n) {
     bypass_free();
 }
 
-const char *bypass_error(void) {
+bool bypass_is(const int *layers, int n) {
+    int gone = 0;
+    for (int l = 0; l <= MAX_LAYERS; l++) gone += pass.gone[l];
+    for (int i = 0; i < n; i++) {
+        if (!pass.gone[layers[i]]) return false;
+    }
+    return gone == n;
+}
+
+const char *bypass_error(bool computed, bool *memory) {
     const char *e = pass.error;
-    if (pass.begun == 0) e = "no layers were recognised: this architecture cannot be run without some of its layers";
-    if (!e && pass.joined != pass.begun * pass.runs) e = "some of them were not found";
+    if (computed && !e) {
+        if (pass.begun == 0) e = "no layers were recognised: this architecture cannot be run without some of its layers";
+        else if (pass.joined != pass.begun * pass.runs) e = "some of them were not found";
+    }
+    *memory = pass.error && pass.memory;
     pass.error = NULL;
     pass.begun = pass.joined = 0;
+    pass.over = true;
     return e;
 }
 
-void bypass_free(void) {
+// forget ends the pass under way, so that nothing of it is taken for the next one's.
+static void forget(void) {
     pass.style = NORM_UNKNOWN;
+    pass.level = -1;
     pass.saved = false;
+    pass.over = false;
+    clear_marks();
+}
+
+void bypass_free(void) {
+    forget();
     pass.shelved = NULL;
     free(pass.data);
     pass.data = NULL;
@@ -122,7 +154,10 @@ static void number(struct plan *plan) {
     for (int i = 0; i < plan->n; i++) {
         struct stop s = plan->stops[i];
         if (s.layer == UNNAMED) continue;
-        if (s.layer == FINAL) s.layer = pass.level + 1;
+        if (s.layer == FINAL) {
+            s.layer = pass.level + 1;
+            pass.over = true;
+        }
         pass.level = s.layer;
         if (s.tensor) plan->stops[n++] = s;
     }
@@ -130,20 +165,19 @@ static void number(struct plan *plan) {
 }
 
 // read_plan finds the residuals of a graph.
-static bool read_plan(struct plan *plan, const struct ggml_cgraph *graph) {
+static void read_plan(struct plan *plan, const struct ggml_cgraph *graph) {
+    if (pass.over) forget();
     bool open = pass.style != NORM_UNKNOWN;
     plan_graph(plan, graph, pass.style, open ? pass.hidden : 0, open ? pass.tokens : 0);
     if (plan->n > 0 && plan->stops[0].layer == 0 && plan->stops[0].tensor) {
+        forget();
         pass.style  = plan->stops[0].style;
         pass.hidden = plan->stops[0].tensor->ne[0];
         pass.tokens = ggml_nrows(plan->stops[0].tensor);
-        pass.level  = -1;
-        pass.saved  = false;
         pass.begun++;
-        clear_marks();
     }
+    pass.entry = pass.level;
     number(plan);
-    return true;
 }
 
 // arrived is the layer of a tensor that an earlier graph computed and the scheduler
@@ -156,7 +190,7 @@ static int arrived(const struct ggml_tensor *t) {
     const char *dash = to;
     while (dash > from && *dash != '-') dash--;
     if (*dash == '-' && sscanf(dash + 1, "%d%n", &layer, &end) == 1 && dash + 1 + end == to && layer < MAX_LAYERS) return layer;
-    return strncmp(from + 1, "node_", 5) == 0 ? pass.level : -1;
+    return strncmp(from + 1, "node_", 5) == 0 ? pass.entry : -1;
 }
 
 // layer_of is the layer of a node's source, and whether that is left out.
@@ -239,7 +273,7 @@ static bool upload(struct draft *d) {
     if (!pass.saved) return fail("the residual before the layers to leave out was not found");
     int64_t ne[GGML_MAX_DIMS] = {pass.hidden, pass.rows, 1, 1};
     struct ggml_tensor *to = shelf_place(d->shelf, ne, place(d, pass.hidden * pass.rows));
-    if (!to) return fail("too little memory to keep a residual");
+    if (!to) return fail_memory();
     ggml_backend_synchronize(d->backend);
     ggml_backend_tensor_set(to, pass.data, 0, ggml_nbytes(to));
     pass.shelved = to;
@@ -304,11 +338,11 @@ static bool add_nodes(struct draft *d, const struct ggml_cgraph *graph) {
 
 bool bypass_piece(struct shelf *s, ggml_backend_t backend, struct ggml_cgraph *piece, struct ggml_cgraph *graph) {
     static struct plan plan; // large, and used by one thread at a time
-    if (!read_plan(&plan, graph)) return false;
+    read_plan(&plan, graph);
     struct draft d = {.shelf = s, .backend = backend, .plan = &plan};
     pass.shelved = NULL;
     d.nodes = shelf_open(s, backend, need(backend, &plan), graph->n_nodes + 4 * plan.n);
-    if (!d.nodes || !reserve_marks(graph->n_nodes + plan.n)) return fail("too little memory to keep a residual");
+    if (!d.nodes || !reserve_marks(graph->n_nodes + plan.n)) return fail_memory();
     mark_stops(&plan);
     if (!add_nodes(&d, graph)) return false;
     *piece = ggml_graph_view(graph, 0, graph->n_nodes);
@@ -325,7 +359,7 @@ bool bypass_close(ggml_backend_t backend) {
         pass.data = malloc(size);
         pass.size = pass.data ? size : 0;
     }
-    if (!pass.data) return fail("too little memory to keep a residual");
+    if (!pass.data) return fail_memory();
     ggml_backend_synchronize(backend);
     ggml_backend_tensor_get(pass.shelved, pass.data, 0, size);
     pass.shelved = NULL;

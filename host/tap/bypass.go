@@ -33,11 +33,22 @@ func Bypass(layers []int) error {
 	return nil
 }
 
-// BypassError tells why a forward pass since it was last asked failed, or was not
-// run without the layers; nil means that all were. Without a bypass it means nothing.
-func BypassError() error {
-	if why := C.bypass_error(); why != nil {
+// ErrMemory says that there was too little memory to leave out layers. Any other
+// error of [BypassError] is of the model, which cannot be run so.
+var ErrMemory = errors.New("leave out layers: too little memory")
+
+// BypassError tells why a forward pass since it was last asked was not run without
+// the layers. Its argument is how the pass ended: one that failed for a reason that is
+// not the tap's own has that, another that is fine ran as it should. Without a bypass
+// it means nothing.
+func BypassError(pass error) error {
+	var memory C.bool
+	why := C.bypass_error(C.bool(pass == nil), &memory)
+	switch {
+	case bool(memory):
+		return ErrMemory
+	case why != nil:
 		return errors.New("leave out layers: " + C.GoString(why))
 	}
-	return nil
+	return pass
 }

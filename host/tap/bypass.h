@@ -14,6 +14,9 @@
 // bypass_set leaves out the given layers from the next forward pass on.
 void bypass_set(const int *layers, int n);
 
+// bypass_is reports whether these layers, each given once, are the ones left out.
+bool bypass_is(const int *layers, int n);
+
 // bypass_piece makes the graph to be computed in the place of graph. It reports
 // false if that cannot be told from it; bypass_error says why.
 bool bypass_piece(struct shelf *s, ggml_backend_t backend, struct ggml_cgraph *piece, struct ggml_cgraph *graph);
@@ -22,9 +25,10 @@ bool bypass_piece(struct shelf *s, ggml_backend_t backend, struct ggml_cgraph *p
 // later graph of the pass needs in the place of its own.
 bool bypass_close(ggml_backend_t backend);
 
-// bypass_error is what went wrong since it was last asked, or NULL if there were
-// forward passes and all ran without the layers.
-const char *bypass_error(void);
+// bypass_error is what went wrong since it was last asked, or NULL. memory is set to
+// whether there was too little of it. If the forward passes are said to have been
+// computed, NULL means that there were some and all ran without the layers.
+const char *bypass_error(bool computed, bool *memory);
 
 // bypass_free drops the pass under way and frees its memory.
 void bypass_free(void);

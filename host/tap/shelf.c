@@ -27,6 +27,7 @@ void shelf_clear(void) {
 struct ggml_tensor **shelf_open(struct shelf *s, ggml_backend_t backend, size_t need, int n) {
     if (need < SHELF_SIZE) need = SHELF_SIZE;
     if (s->size < need) {
+        ggml_backend_synchronize(backend); // it may still copy what is on the shelf
         shelf_free(s);
         s->buffer = ggml_backend_alloc_buffer(backend, need);
         if (!s->buffer) return NULL;

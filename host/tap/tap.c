@@ -138,6 +138,7 @@ void tap_start(int layers, size_t budget, bool prompts_only) {
 void tap_stop(void) { change(OFF); }
 
 void tap_bypass(const int *layers, int n) {
+    if (atomic_load(&mode) == (n > 0 ? BYPASSING : OFF) && bypass_is(layers, n)) return;
     change(OFF);
     bypass_set(layers, n);
     if (n > 0) atomic_store(&mode, BYPASSING);

@@ -75,13 +75,13 @@ func load(part string) []Document {
 			styles[i] = append(styles[i], Document{style, strings.TrimRight(text, "\n")})
 		}
 	}
-	return interleave(styles)
+	return Interleave(styles)
 }
 
-// interleave spreads what each group holds evenly over the whole. The groups start
+// Interleave spreads what each group holds evenly over the whole. The groups start
 // at different places, a golden section of the whole apart, for else those that
 // hold a single thing would follow one another.
-func interleave[T any](groups [][]T) []T {
+func Interleave[T any](groups [][]T) []T {
 	type placed struct {
 		at    int // position in millionths of the whole
 		thing T

@@ -29,5 +29,5 @@ func Tasks() []Question {
 			panic(fmt.Sprintf("corpus: %v", err))
 		}
 	}
-	return interleave(kinds)
+	return Interleave(kinds)
 }

@@ -13,19 +13,10 @@
 // can be written as JSON.
 package evaluate
 
-import "fmt"
-
-// Protocol says how text was scored, for a person who wants to measure the same
-// again: it was cut into chunks of at most chunk tokens, of which those from
-// the index from on were scored.
-func Protocol(chunk, from int) string {
-	scored := fmt.Sprintf("the tokens from number %d on are scored, each given all before it in its chunk", from+1)
-	if from <= 1 {
-		scored = "all tokens but the first are scored, each given all before it in its chunk"
-	}
-	return fmt.Sprintf("Each text is cut into chunks of at most %d tokens and each chunk runs from an empty context; %s. "+
-		"Perplexity is exp of the mean negative log-probability over tokens. KL is the divergence of the next-token distribution "+
-		"from that of the original model over the whole vocabulary, agreement the share of tokens where both find the same one most likely. "+
-		"Standard errors are over chunks, differences are paired by chunk, intervals are at 95%%. "+
-		"A multiple-choice answer is the choice whose log-probability per byte is highest.", chunk, scored)
-}
+// Protocol says what the figures mean, for a person who wants to measure the same
+// again. How the text was cut into chunks is for the caller to say.
+const Protocol = "Each token is given all before it in its chunk. " +
+	"Perplexity is exp of the mean negative log-probability over tokens. KL is the divergence of the next-token distribution " +
+	"from that of the original model over the whole vocabulary, agreement the share of tokens where both find the same one most likely. " +
+	"Standard errors are over chunks, differences are paired by chunk, intervals are at 95%. " +
+	"A multiple-choice answer is the choice whose log-probability per byte is highest."

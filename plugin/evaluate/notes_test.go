@@ -77,10 +77,3 @@ func TestTextNotesOfOneModel(t *testing.T) {
 		t.Errorf("%q", notes)
 	}
 }
-
-func TestProtocolSaysWhatIsScored(t *testing.T) {
-	half, whole := Protocol(512, 256), Protocol(512, 1)
-	if !strings.Contains(half, "at most 512 tokens") || !strings.Contains(half, "from number 257 on") || !strings.Contains(whole, "all tokens but the first") {
-		t.Errorf("%s\n%s", half, whole)
-	}
-}

@@ -22,18 +22,7 @@ type ScoredChoice struct {
 // acc_norm of lm-evaluation-harness, which divides by characters, and on any
 // text what its newer versions call acc_bytes.
 func (q Question) Pick() int {
-	return q.best(func(c ScoredChoice) float64 { return c.LogProb / float64(max(c.Bytes, 1)) })
-}
-
-// PickPlain is the choice with the highest log-probability, the first of
-// equals: acc of lm-evaluation-harness, which favours short choices.
-func (q Question) PickPlain() int {
-	return q.best(func(c ScoredChoice) float64 { return c.LogProb })
-}
-
-func (q Question) right() bool { return q.Pick() == q.Answer }
-
-func (q Question) best(score func(ScoredChoice) float64) int {
+	score := func(c ScoredChoice) float64 { return c.LogProb / float64(max(c.Bytes, 1)) }
 	best := 0
 	for i, c := range q.Choices {
 		if score(c) > score(q.Choices[best]) {
@@ -42,6 +31,8 @@ func (q Question) best(score func(ScoredChoice) float64) int {
 	}
 	return best
 }
+
+func (q Question) right() bool { return q.Pick() == q.Answer }
 
 // Tasks gives the share of questions that a model answers right by
 // [Question.Pick], and how a second model changed it: first over all questions,

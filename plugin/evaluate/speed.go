@@ -11,16 +11,34 @@ import (
 // median of before[i]/after[i], with the lowest and the highest. Pairs of which
 // a side has no time above 0 are left out; without any other all is 0.
 func Ratios(before, after []float64) plugin.Range {
-	var ratios []float64
-	for i := range min(len(before), len(after)) {
-		if before[i] > 0 && after[i] > 0 {
-			ratios = append(ratios, before[i]/after[i])
-		}
-	}
-	if len(ratios) == 0 {
+	r := ratios(before, after)
+	if len(r) == 0 {
 		return plugin.Range{}
 	}
-	return plugin.Range{Median: median(ratios), Low: slices.Min(ratios), High: slices.Max(ratios)}
+	return plugin.Range{Median: median(r), Low: r[0], High: r[len(r)-1]}
+}
+
+// Quartiles is Ratios with the quartiles in the place of the lowest and the
+// highest, for many short measurements, among which there are always some that
+// something else on the machine spoilt.
+func Quartiles(before, after []float64) plugin.Range {
+	r := ratios(before, after)
+	if len(r) == 0 {
+		return plugin.Range{}
+	}
+	return plugin.Range{Median: median(r), Low: r[(len(r)-1)/4], High: r[len(r)-1-(len(r)-1)/4]}
+}
+
+// ratios are before[i]/after[i] in ascending order.
+func ratios(before, after []float64) []float64 {
+	var r []float64
+	for i := range min(len(before), len(after)) {
+		if before[i] > 0 && after[i] > 0 {
+			r = append(r, before[i]/after[i])
+		}
+	}
+	slices.Sort(r)
+	return r
 }
 
 // Speed compares the speeds at which two models answered the same prompts, in

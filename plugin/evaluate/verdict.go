@@ -86,18 +86,52 @@ func byTasks(s plugin.TaskScore, t plugin.Thresholds) string {
 
 // lostMore reports whether more than a given share of the right answers above a
 // base is lost, with 97.5% confidence. With b and a the shares of right answers
-// before and after, that is b - a > share (b - base): a linear combination of b
-// and a, whose error follows from theirs and that of a - b, which tells their
-// covariance.
+// before and after, that is b - a > share (b - base), or that
+//
+//	(1-share) b - a + share base
+//
+// is above 0: the mean over questions of a figure that takes one value for each of
+// the four outcomes. Half a question is added to each of them, as in Agresti and
+// Min's interval: of few questions that all end alike the error is not 0 then. Nor
+// does a loss count that is within the noise.
 func lostMore(s plugin.TaskScore, share, base float64) bool {
-	b, a, change := square(s.Before.Error), square(s.After.Error), square(s.Change.Error)
-	keep := 1 - share
-	excess := keep*s.Before.Value - s.After.Value + share*base
-	variance := keep*keep*b + a - keep*(a+b-change)
-	return excess-z*math.Sqrt(max(0, variance)) > 0
+	if s.Change.High >= 0 {
+		return false
+	}
+	n, mean, square := 0.0, 0.0, 0.0
+	for _, o := range outcomes(s) {
+		figure := share * base
+		if o.was {
+			figure += 1 - share
+		}
+		if o.is {
+			figure--
+		}
+		count := o.count + 0.5
+		n += count
+		mean += count * figure
+		square += count * figure * figure
+	}
+	mean /= n
+	return mean > z*math.Sqrt(max(0, square/n-mean*mean)/n)
 }
 
-func square(x float64) float64 { return x * x }
+// An outcome is how many questions were answered right before, and after.
+type outcome struct {
+	was, is bool
+	count   float64
+}
+
+// outcomes counts the questions of each outcome. The error of the change tells how
+// many answers changed; see difference.
+func outcomes(s plugin.TaskScore) [4]outcome {
+	n := float64(s.Questions)
+	d := n * s.Change.Value // won - lost
+	changed := math.Round(s.Change.Error*s.Change.Error*n*n + d*d/n)
+	won, lost := (changed+d)/2, (changed-d)/2
+	both := n*s.Before.Value - lost
+	return [4]outcome{{true, true, both}, {true, false, lost}, {false, true, won}, {false, false, n - both - changed}}
+}
 
 // aboveChance reports whether the first model knows more than guessing gets.
 func aboveChance(s plugin.TaskScore) bool { return s.Before.Low > s.Chance }

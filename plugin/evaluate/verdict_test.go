@@ -116,6 +116,31 @@ func TestLossesAreBeyondDoubt(t *testing.T) {
 	}
 }
 
+// Few questions that all end alike have no error by Wald's formulas, and are few
+// all the same.
+func TestFewQuestionsDoNotDecide(t *testing.T) {
+	for _, c := range []struct {
+		n, both, lost, won int
+		keep, repair       bool // more is lost than 2%, and than 90% of those above chance
+	}{
+		{1, 0, 1, 0, false, false},
+		{1, 1, 0, 0, false, false},
+		{2, 0, 2, 0, false, false},
+		{2, 0, 1, 1, false, false},
+		{5, 0, 5, 0, true, false},
+		{5, 4, 1, 0, false, false},
+		{80, 0, 80, 0, true, true},
+		{80, 77, 3, 0, false, false},
+		{80, 40, 40, 0, true, false},
+		{80, 0, 0, 80, false, false},
+	} {
+		s := tasks(All, c.n, c.both, c.lost, c.won)
+		if lostMore(s, 0.02, 0) != c.keep || lostMore(s, 0.9, s.Chance) != c.repair {
+			t.Errorf("of %d questions %d lost and %d won: %t and %t", c.n, c.lost, c.won, lostMore(s, 0.02, 0), lostMore(s, 0.9, s.Chance))
+		}
+	}
+}
+
 func TestVerdictNamesWhatSuffered(t *testing.T) {
 	e := smol()
 	e.Text = e.Text[:2]

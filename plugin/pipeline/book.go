@@ -26,8 +26,10 @@ type book struct {
 	known map[[2]string]trial // by passage and variant
 }
 
+// The number in the magic is to be raised with every change to how scores are
+// computed, in an engine too: what was scored before cannot be compared then.
 var bookForm = journalForm[[]trial]{
-	name: "scores.bin", magic: "PARESCO1", what: "record of scores",
+	name: "scores.bin", magic: "PARESCO2", what: "record of scores",
 	valid: func(*[]trial) error { return nil },
 }
 

@@ -21,6 +21,13 @@ func (p Pipeline) Plan(ctx context.Context, r plugin.PlanRequest) (plugin.Plan, 
 		return plugin.Plan{}, kinded(err)
 	}
 	f.Close()
+	if r.Check {
+		if len(r.Selection.Remove) == 0 {
+			return plugin.Plan{}, plugin.Errorf(plugin.Invalid, "plan: no layer is named to be checked")
+		}
+		plan, err := choice{model: m, shape: shape, selection: r.Selection}.plan()
+		return plan, kinded(err)
+	}
 	chunks, trace, err := keptTrace(r.Folder, m)
 	if err != nil && len(r.Selection.Remove) == 0 { // layers that are named can do without
 		return plugin.Plan{}, kinded(err)
@@ -128,8 +135,8 @@ func (c choice) fromScores(ctx context.Context, folder string) (plugin.Plan, err
 	}
 	text, err := loadText(plugin.ProfileFolder(folder, c.model.Digest))
 	if err == nil {
-		var r comparison
-		r, err = c.compare(ctx, text, func(_ context.Context, vs []variant, ps []passage) error {
+		var plan plugin.Plan
+		plan, err = c.compare(ctx, text, func(_ context.Context, vs []variant, ps []passage) error {
 			for _, p := range ps {
 				if len(b.missing(p, vs)) > 0 {
 					return errUntried
@@ -138,7 +145,7 @@ func (c choice) fromScores(ctx context.Context, folder string) (plugin.Plan, err
 			return nil
 		}, b, func(int, int) {})
 		if err == nil {
-			return r.plan, nil
+			return plan, nil
 		}
 	}
 	if !errors.Is(err, errUntried) {

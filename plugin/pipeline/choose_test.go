@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"pare/plugin"
+	"pare/plugin/corpus"
 )
 
 // plan asks for a plan from what is kept.
@@ -102,15 +104,20 @@ func TestTriedTextIsShort(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
-	ps, info, err := choice{model: b.model, shape: shape}.text(t.Context(), b.corpus(t.TempDir(), "long", docs...), b)
-	if err != nil || len(info.Texts) < 32 {
-		t.Fatalf("%d texts, %v", len(info.Texts), err)
+	all, err := readPieces(b.corpus(t.TempDir(), "long", docs...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	chosen, _ := corpus.Split(all.docs, heldOut)
+	ps, err := choice{model: b.model, shape: shape}.passages(t.Context(), chosen, b)
+	if err != nil {
+		t.Fatal(err)
 	}
 	tokens := 0
 	for i, p := range ps {
 		tokens += len(p.Tokens)
-		if first := b.text(p.Tokens[:1]) == begin; first != (i < len(info.Texts)) {
-			t.Errorf("passage %d is the first of a document: %v", i, first)
+		if b.text(p.Tokens[:1]) != begin || p.piece != i%len(chosen) {
+			t.Errorf("passage %d is of document %d and begins with %q", i, p.piece, b.text(p.Tokens[:1]))
 		}
 		if len(p.Tokens) > triedWindow {
 			t.Errorf("a passage of %d tokens", len(p.Tokens))
@@ -171,11 +178,11 @@ func TestCriteria(t *testing.T) {
 func TestTheModelCannotBeScored(t *testing.T) {
 	for _, criterion := range []string{"", "auto", "loss", "angular"} {
 		b := newBench(t)
-		b.unscored = plugin.Errorf(plugin.Refused, "no layer of this kind can be left out")
+		b.unscored = plugin.Errorf(plugin.Unsupported, "no layer of this kind can be left out")
 		b.job.Selection.Criterion = criterion
 		r, err := b.prune(t.Context(), func(int) {})
 		if criterion == "loss" {
-			if plugin.KindOf(err) != plugin.Refused || len(b.made) > 0 {
+			if plugin.KindOf(err) != plugin.Unsupported || len(b.made) > 0 {
 				t.Errorf("by loss: %v", err)
 			}
 			continue
@@ -193,12 +200,42 @@ func TestTheModelCannotBeScored(t *testing.T) {
 	}
 }
 
-// TestTheScorerIsLost is no reason to choose otherwise: the job is to be asked for
-// again.
+// TestTheScorerIsLost is no reason to choose otherwise, nor to make the model
+// unmeasured, whatever went wrong: the job is to be asked for again.
 func TestTheScorerIsLost(t *testing.T) {
+	for _, criterion := range []string{"auto", "angular"} {
+		for _, kind := range []plugin.Kind{plugin.Internal, plugin.Invalid, plugin.Refused, plugin.NoSpace, plugin.Unavailable} {
+			b := newBench(t)
+			b.job.Selection.Criterion = criterion
+			b.unscored = plugin.Errorf(kind, "no score")
+			if _, err := b.prune(t.Context(), func(int) {}); plugin.KindOf(err) != kind || len(b.made) > 0 {
+				t.Errorf("by %s, kind %d: %v", criterion, kind, err)
+			}
+		}
+	}
+}
+
+// TestCheck tells whether layers may go, and reads nothing for it.
+func TestCheck(t *testing.T) {
 	b := newBench(t)
-	b.unscored = errDied
-	if _, err := b.prune(t.Context(), func(int) {}); plugin.KindOf(err) != plugin.Unavailable || len(b.made) > 0 {
-		t.Errorf("%v", err)
+	folder := plugin.ProfileFolder(b.job.Profile.Folder, b.model.Digest)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "profile.json"), []byte("not a profile"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check := func(remove ...int) (plugin.Plan, error) {
+		return Pipeline{}.Plan(t.Context(), plugin.PlanRequest{
+			Model: b.model.Digest, Path: b.model.Path, Folder: b.job.Profile.Folder, Selection: plugin.Selection{Remove: remove}, Check: true,
+		})
+	}
+	if p, err := check(4, 3); err != nil || !slices.Equal(p.Remove, []int{3, 4}) || p.Tokens != 0 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	for _, remove := range [][]int{nil, {modelLayers}, {3, 3}} {
+		if _, err := check(remove...); plugin.KindOf(err) != plugin.Invalid {
+			t.Errorf("layers %v: %v", remove, err)
+		}
 	}
 }

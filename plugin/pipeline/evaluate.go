@@ -2,7 +2,7 @@ package pipeline
 
 import (
 	"context"
-	"errors"
+	"maps"
 	"path/filepath"
 
 	"pare/convert"
@@ -23,6 +23,11 @@ func (p Pipeline) evaluate(ctx context.Context, r plugin.EvaluateRequest, h plug
 	if r.Level == plugin.LevelNone {
 		return plugin.Evaluation{}, plugin.Errorf(plugin.Invalid, "evaluate: level none measures nothing; give quick or full")
 	}
+	for i, l := range r.Bypass {
+		if i > 0 && l <= r.Bypass[i-1] {
+			return plugin.Evaluation{}, plugin.Errorf(plugin.Invalid, "evaluate: bypass %v: give the layers in order, each once", r.Bypass)
+		}
+	}
 	m, err := h.Model(ctx, r.Model)
 	if err != nil {
 		return plugin.Evaluation{}, err
@@ -33,13 +38,13 @@ func (p Pipeline) evaluate(ctx context.Context, r plugin.EvaluateRequest, h plug
 	}
 	defer f.Close()
 	j := judging{
-		model: m, config: r.Evaluate, window: choice{shape: shape}.window(),
+		model: m, config: r.Evaluate, window: windowOf(shape),
 		before: plugin.Measured{ModelInfo: infoOf(m, shape)},
 	}
-	if j.after, j.other, err = otherSide(ctx, r, m, f, shape, h); err != nil {
+	if j.used, err = everUsed(r.Profiles, m, f); err != nil {
 		return plugin.Evaluation{}, err
 	}
-	if j.used, err = everUsed(r.Profiles, m); err != nil {
+	if err := j.against(ctx, r, f, shape, h); err != nil {
 		return plugin.Evaluation{}, err
 	}
 	b, err := openBook(plugin.ProfileFolder(r.Profiles, m.Digest))
@@ -54,64 +59,43 @@ func (p Pipeline) evaluate(ctx context.Context, r plugin.EvaluateRequest, h plug
 	return e, save(filepath.Join(r.Folder, "report.json"), e)
 }
 
-// everUsed lists the pieces of text that any job has traced of a model, and those
-// that losses were last compared on: the other model's layers may have been chosen
-// by them.
-func everUsed(profiles string, m plugin.Model) (map[string]bool, error) {
-	kept, err := plugin.LoadProfile(profiles, m.Digest)
-	if err != nil && !errors.Is(err, plugin.ErrNoProfile) {
-		return nil, err
-	}
-	folder := plugin.ProfileFolder(profiles, m.Digest)
-	text, err := loadText(folder)
-	if err != nil && !errors.Is(err, errUntried) {
-		return nil, err
-	}
-	used := usedText(kept.Corpora, []plugin.CorpusInfo{text.Info})
-	fs, err := readFrames(folder)
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range fs.all {
-		for _, t := range f.value.Texts {
-			used[t] = true
-		}
-	}
-	return used, nil
-}
-
-// otherSide is what the model is held against: another, or itself without some
-// layers, or nothing.
-func otherSide(ctx context.Context, r plugin.EvaluateRequest, m plugin.Model, f *gguf.File, shape convert.Model, h plugin.Host) (*plugin.Measured, variant, error) {
+// against sets what the model is held against: another, whose layers may have been
+// chosen by text of its own, or itself without some layers, or nothing.
+func (j *judging) against(ctx context.Context, r plugin.EvaluateRequest, f *gguf.File, shape convert.Model, h plugin.Host) error {
 	switch {
 	case r.Other != "":
 		o, err := h.Model(ctx, r.Other)
 		if err != nil {
-			return nil, variant{}, err
+			return err
 		}
 		g, second, err := open(o)
 		if err != nil {
-			return nil, variant{}, err
+			return err
 		}
-		g.Close()
-		v := variant{name: o.Digest, Variant: plugin.Variant{Model: o.Name}}
-		return &plugin.Measured{ModelInfo: infoOf(o, second)}, v, nil
+		defer g.Close()
+		also, err := everUsed(r.Profiles, o, g)
+		if err != nil {
+			return err
+		}
+		maps.Copy(j.used, also)
+		j.other = variant{name: o.Digest, Variant: plugin.Variant{Model: o.Name, Digest: o.Digest}}
+		j.after = &plugin.Measured{ModelInfo: infoOf(o, second)}
 	case len(r.Bypass) > 0:
 		// What could not be cut is not tried either.
-		cut := choice{model: m, shape: shape, selection: plugin.Selection{Remove: r.Bypass}}
+		cut := choice{model: j.model, shape: shape, selection: plugin.Selection{Remove: r.Bypass}}
 		if _, _, err := cut.needs(); err != nil {
-			return nil, variant{}, err
+			return err
 		}
-		info := infoOf(m, shape)
-		v := bypassing(r.Bypass)
+		info := infoOf(j.model, shape)
+		j.other = bypassing(r.Bypass)
 		bytes, parameters := convert.Weight(f, r.Bypass)
-		info.Name, info.Digest = info.Name+" without "+v.name, ""
+		info.Name, info.Digest = info.Name+" without "+j.other.name, ""
 		info.Layers -= len(r.Bypass)
 		info.Bytes -= bytes
 		info.Parameters -= parameters
-		return &plugin.Measured{ModelInfo: info, Bypass: r.Bypass}, v, nil
+		j.after = &plugin.Measured{ModelInfo: info, Bypass: r.Bypass}
 	}
-	return nil, variant{}, nil
+	return nil
 }
 
 func infoOf(m plugin.Model, shape convert.Model) plugin.ModelInfo {

@@ -250,3 +250,60 @@ func TestEvaluateRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestASampleIsRecorded runs no more than the level takes, and says what it ran.
+func TestASampleIsRecorded(t *testing.T) {
+	b := newBench(t)
+	folder := t.TempDir()
+	var docs, lines []string
+	for i := range 40 {
+		docs = append(docs, ofWords(fmt.Sprintf("doc%d.", i), 200).Text)
+	}
+	for i := range 100 {
+		lines = append(lines, fmt.Sprintf(`{"context": "number%d is", "choices": [" one", " two"], "answer": 0}`, i))
+	}
+	r := b.request()
+	r.Evaluate.Corpus = b.corpus(folder, "long", docs...)
+	r.Evaluate.Tasks = []plugin.Corpus{b.file(folder, "a.jsonl", lines[:95]...), b.file(folder, "b.jsonl", lines[95:]...)}
+	e := b.mustEvaluate(r)
+	if n := len(e.Corpora[0].Texts); n != e.Text[0].Chunks || n < 20 || n > 30 {
+		t.Errorf("%d pieces are recorded, %d were scored", n, e.Text[0].Chunks)
+	}
+	for _, says := range []string{"a sample of the text was scored: 29 of 40 passages", "a sample of the questions was asked: 80 of 100"} {
+		if !slices.Contains(e.Notes, says) {
+			t.Errorf("notes %q, want %q", e.Notes, says)
+		}
+	}
+	if len(e.Tasks) != 3 || e.Tasks[0].Questions != 80 || e.Tasks[2].Questions < 3 {
+		t.Errorf("asked %+v", e.Tasks)
+	}
+	r.Level = plugin.LevelFull
+	if e := b.mustEvaluate(r); len(e.Corpora[0].Texts) != 40 || e.Tasks[0].Questions != 100 {
+		t.Errorf("in full: %+v, %+v", e.Corpora, e.Tasks[0])
+	}
+}
+
+// TestBypassIsSorted refuses layers that are out of order, or named twice.
+func TestBypassIsSorted(t *testing.T) {
+	b := newBench(t)
+	for _, bypass := range [][]int{{3, 2}, {2, 2}} {
+		r := b.request()
+		r.Bypass = bypass
+		if _, err := b.evaluate(r); plugin.KindOf(err) != plugin.Invalid || b.calls > 0 {
+			t.Errorf("bypass %v: %v", bypass, err)
+		}
+	}
+}
+
+// TestTheOtherFileIsNamed has the host run the very file that its scores are filed
+// under.
+func TestTheOtherFileIsNamed(t *testing.T) {
+	b := newBench(t)
+	made := b.mustPrune()
+	r := b.request()
+	r.Other, r.Evaluate.Corpus = made.Result.Name, b.corpus(t.TempDir(), "new", "some text not seen before")
+	b.mustEvaluate(r)
+	if len(b.digests) != 1 || b.digests[made.Result.Name] != made.Result.Digest {
+		t.Errorf("asked for %v", b.digests)
+	}
+}

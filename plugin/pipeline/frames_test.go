@@ -95,6 +95,26 @@ func TestFramesTorn(t *testing.T) {
 	}
 }
 
+// TestFramesOfAnotherVersion begins a trace of another version of Pare anew, and
+// reads it as none.
+func TestFramesOfAnotherVersion(t *testing.T) {
+	data, _ := written(t, measured("a", 1))
+	folder := t.TempDir()
+	data[len(framesForm.magic)-1]--
+	fs, err := reopened(t, folder, data)
+	if err != nil || len(fs.all) > 0 {
+		t.Fatalf("%d frames, %v", len(fs.all), err)
+	}
+	if err := fs.add(measured("b", 2)); err != nil {
+		t.Fatal(err)
+	}
+	fs.close()
+	want, _ := written(t, measured("b", 2))
+	if got, err := os.ReadFile(filepath.Join(folder, "trace.bin")); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes, want %d (%v)", len(got), len(want), err)
+	}
+}
+
 // TestFramesDamaged flips every byte in turn. A damaged frame is passed over, and
 // the rest is kept unless its length is lost; another format is not overwritten.
 func TestFramesDamaged(t *testing.T) {

@@ -128,8 +128,100 @@ func TestAllTextIsUsed(t *testing.T) {
 			t.Errorf("sweep by %s: %v", criterion, err)
 		}
 	}
-	r.Criteria = []string{"deepest"} // chooses by no text
-	if _, err := b.swept(t.Context(), r, func(int) {}); err != nil {
+	r.Criteria = []string{"deepest"} // chooses by no text, but others did by this
+	if _, err := b.swept(t.Context(), r, func(int) {}); plugin.KindOf(err) != plugin.Invalid {
 		t.Errorf("sweep by position alone: %v", err)
+	}
+}
+
+// paragraphs are n of them, each long enough to be known again.
+func paragraphs(n int) []string {
+	var out []string
+	for i := range n {
+		out = append(out, strings.TrimSpace(strings.Repeat(fmt.Sprintf("paragraph%d of a long text. ", i), 20)))
+	}
+	return out
+}
+
+// TestShiftedTextIsKnownAgain brings the text that layers were chosen by with one more
+// paragraph in front, so that it is cut up in other places.
+func TestShiftedTextIsKnownAgain(t *testing.T) {
+	b := newBench(t)
+	all := paragraphs(20)
+	b.job.Profile.Corpus = b.corpus(t.TempDir(), "book", strings.Join(all[:18], "\n\n"))
+	b.profile(b.job.Profile)
+	r := b.request()
+	shifted := "One more paragraph comes in front of all of the others.\n\n" + strings.Join(all[:18], "\n\n")
+	r.Evaluate.Corpus = b.corpus(t.TempDir(), "shifted", shifted, all[18])
+	e := b.mustEvaluate(r)
+	own, chosen := b.used(b.job.Profile.Corpus)
+	for text := range strings.SplitSeq(strings.Join(b.scored(""), "\n"), "paragraph") {
+		if number, _, ok := strings.Cut(text, " of a long text."); ok && chosen["paragraph"+number] {
+			t.Errorf("%q was used and scored", "paragraph"+number)
+		}
+	}
+	if len(e.Corpora[0].Texts) == 0 || len(own) == 0 {
+		t.Errorf("%d pieces scored, %d used", len(e.Corpora[0].Texts), len(own))
+	}
+}
+
+// used are the pieces of a corpus that layers are chosen by, and what each of its
+// whole paragraphs begins with.
+func (b *bench) used(c plugin.Corpus) (pieces []string, begins map[string]bool) {
+	b.t.Helper()
+	r, err := read(c)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	begins = map[string]bool{}
+	for _, d := range r.chosen.docs {
+		pieces = append(pieces, d.Text)
+		for paragraph := range strings.SplitSeq(strings.TrimSpace(d.Text), "\n\n") {
+			begins[strings.Fields(paragraph)[0]] = true
+		}
+	}
+	return pieces, begins
+}
+
+// TestUsedTextIsRemembered compares losses on one text and then on another. The first
+// is still known after that, also of the model that was made, which has no folder of
+// its own.
+func TestUsedTextIsRemembered(t *testing.T) {
+	b := newBench(t)
+	c, texts := b.of(10)
+	b.job.Selection.Criterion = "loss"
+	b.job.Profile.Corpus = c
+	made := b.mustPrune()
+	b.job.Profile.Corpus = b.corpus(t.TempDir(), "later", "a later text", "to choose by")
+	b.job.ID, b.job.Name, b.job.Folder = "2", "later", t.TempDir()
+	b.mustPrune()
+	clear(b.runs)
+	for _, model := range []string{b.model.Name, made.Result.Name} {
+		r := b.request()
+		r.Model, r.Evaluate.Corpus = model, c
+		e := b.mustEvaluate(r)
+		if n := len(common(texts, b.scored(""))); n != 2 || len(e.Corpora[0].Texts) != 2 {
+			t.Errorf("%s: %d of the 10 texts were scored, want the 2 held out", model, n)
+		}
+	}
+}
+
+// TestTheOtherModelsTextIsNotScored has text that only the other model's layers were
+// chosen by.
+func TestTheOtherModelsTextIsNotScored(t *testing.T) {
+	b := newBench(t)
+	made := b.mustPrune()
+	c, _ := b.of(10)
+	own, err := read(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := noteUsed(plugin.ProfileFolder(b.job.Profile.Folder, made.Result.Digest), own.chosen.docs); err != nil {
+		t.Fatal(err)
+	}
+	r := b.request()
+	r.Other, r.Evaluate.Corpus = made.Result.Name, c
+	if e := b.mustEvaluate(r); len(e.Corpora[0].Texts) != 2 {
+		t.Errorf("%d of the 10 texts were scored, want the 2 held out", len(e.Corpora[0].Texts))
 	}
 }

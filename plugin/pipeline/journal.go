@@ -27,7 +27,7 @@ type journal[T any] struct {
 // A journalForm is what journals of a kind have in common.
 type journalForm[T any] struct {
 	name  string // of the file
-	magic string // 8 bytes, with a version
+	magic string // 8 bytes, the last one a version; files of others are begun anew
 	what  string // it holds, for errors: "trace"
 	valid func(*T) error
 }
@@ -90,6 +90,9 @@ func (form journalForm[T]) load(f io.Reader) (all []entry[T], end int64, err err
 	} else if err != nil {
 		return nil, 0, err
 	}
+	if form.isOther(string(magic)) {
+		return nil, 0, nil // what it holds is measured anew
+	}
 	if string(magic) != form.magic {
 		return nil, 0, fmt.Errorf("it is not a %s of this version of Pare; delete it to measure the model again", form.what)
 	}
@@ -112,6 +115,12 @@ func (form journalForm[T]) load(f io.Reader) (all []entry[T], end int64, err err
 		}
 		all, end = append(all, e), at
 	}
+}
+
+// isOther reports whether a magic is that of another version, a digit at its end.
+func (form journalForm[T]) isOther(magic string) bool {
+	last := len(magic) - 1
+	return magic != form.magic && magic[:last] == form.magic[:last] && magic[last] >= '0' && magic[last] <= '9'
 }
 
 // endAt cuts off what follows the last whole entry, and goes there to add.

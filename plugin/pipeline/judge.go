@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"pare/plugin"
 	"pare/plugin/corpus"
@@ -19,19 +18,20 @@ type judging struct {
 	other  variant          // that After is of
 
 	config plugin.Evaluate
-	used   map[string]bool // digests of pieces that were traced or chosen by
+	used   usedText
 }
 
 // extent is how much a level runs.
 type extent struct {
+	tokens    int // of text, at most
 	questions int // at most
 	prompts   int
 	answer    int // tokens of each
 }
 
 var extents = map[string]extent{
-	plugin.LevelQuick: {questions: 80, prompts: 6, answer: 48},
-	plugin.LevelFull:  {questions: 100_000, prompts: 24, answer: 80},
+	plugin.LevelQuick: {tokens: 6000, questions: 80, prompts: 6, answer: 48},
+	plugin.LevelFull:  {tokens: 200_000, questions: 100_000, prompts: 24, answer: 80},
 }
 
 // samples is how many answers a report shows side by side.
@@ -61,6 +61,7 @@ type material struct {
 	prompts   []string
 	answer    int // tokens of each answer
 	corpora   []plugin.CorpusInfo
+	notes     []string // what was left out
 }
 
 // judge runs both models on all of it.
@@ -96,7 +97,7 @@ func (j *judging) judge(ctx context.Context, b *book, h plugin.Host, event func(
 		v := evaluate.Judge(&e, j.config.Thresholds)
 		e.Verdict = &v
 	}
-	e.Notes = evaluate.Notes(&e)
+	e.Notes = append(mat.notes, evaluate.Notes(&e)...)
 	return e, nil
 }
 
@@ -122,27 +123,32 @@ func (j *judging) gather(ctx context.Context, h plugin.Host, size extent) (mater
 	if err != nil {
 		return mat, err
 	}
-	if mat.text, err = passagesOf(ctx, h, j.model, text.docs, j.window); err != nil {
+	all, err := passagesOf(ctx, h, j.model, text.docs, j.window)
+	if err != nil {
 		return mat, err
 	}
+	mat.text, mat.notes = sample(all, size.tokens)
 	asked, err := questionsOf(j.config.Tasks)
 	if err != nil {
 		return mat, err
 	}
-	asked = asked[:min(len(asked), size.questions)]
+	if n := len(asked); n > size.questions {
+		asked = asked[:size.questions]
+		mat.notes = append(mat.notes, fmt.Sprintf("a sample of the questions was asked: %d of %d", len(asked), n))
+	}
 	if mat.questions, err = passQuestions(ctx, h, j.model, asked, j.window); err != nil {
 		return mat, err
 	}
 	mat.prompts = corpus.Prompts()
 	mat.prompts = mat.prompts[:min(len(mat.prompts), size.prompts)]
-	mat.corpora = []plugin.CorpusInfo{text.info, {Name: "questions", Digest: corpus.DigestQuestions(asked), Documents: len(asked)}}
+	mat.corpora = []plugin.CorpusInfo{text.scored(mat.text), {Name: "questions", Digest: corpus.DigestQuestions(asked), Documents: len(asked)}}
 	return mat, nil
 }
 
 // scoredText is the text to score: a user's, or Pare's own that is held out,
-// without what was traced or chosen by.
-func scoredText(c plugin.Corpus, used map[string]bool) (pieces, error) {
-	all := pieces{}
+// without what was traced or chosen by. Each prefix is a fair sample of it.
+func scoredText(c plugin.Corpus, used usedText) (pieces, error) {
+	var all pieces
 	if c.Path == "" {
 		r, err := read(plugin.Corpus{})
 		if err != nil {
@@ -150,16 +156,26 @@ func scoredText(c plugin.Corpus, used map[string]bool) (pieces, error) {
 		}
 		all = r.held
 	} else {
-		var err error
-		if all, err = readPieces(c); err != nil {
+		given, err := readPieces(c)
+		if err != nil {
 			return all, err
 		}
+		all = given.shuffled()
 	}
-	left := all.without(used)
+	left := all.only(func(i int) bool { return !used.holds(all.docs[i].Text) })
 	if len(left.docs) == 0 {
 		return left, plugin.Errorf(plugin.Invalid, "all of %s was used to choose layers, so scores on it would flatter; give other text, or none to use Pare's own", all.info.Name)
 	}
 	return left, nil
+}
+
+// scored records the pieces that passages are of.
+func (p pieces) scored(ps []passage) plugin.CorpusInfo {
+	ran := map[int]bool{}
+	for _, q := range ps {
+		ran[q.piece] = true
+	}
+	return p.only(func(i int) bool { return ran[i] }).info
 }
 
 // cost is how many tokens a judging runs.
@@ -258,17 +274,8 @@ func (j *judging) weigh(ctx context.Context, h plugin.Host, e *plugin.Evaluation
 
 // protocol says how text was scored.
 func protocol(window int) string {
-	return fmt.Sprintf("A text of more than %d tokens is cut into chunks of %d, of which the second half is scored (llama.cpp's protocol); "+
-		"a shorter one is scored whole. %s", window, window, evaluate.Protocol(window, 1))
-}
-
-// usedText lists the pieces of text behind a plan and a profile.
-func usedText(corpora ...[]plugin.CorpusInfo) map[string]bool {
-	used := map[string]bool{}
-	for _, c := range slices.Concat(corpora...) {
-		for _, t := range c.Texts {
-			used[t] = true
-		}
-	}
-	return used
+	return fmt.Sprintf("A text of more than %d tokens is cut into chunks of %d, of which those from number %d on are scored (llama.cpp's protocol); "+
+		"a shorter one is a chunk of which all tokens but the first are. "+
+		"Each chunk runs from an empty context and begins with the token that begins a prompt, if the model has one. %s",
+		window, window, window/2+2, evaluate.Protocol)
 }

@@ -12,6 +12,7 @@ import (
 
 	"pare/convert"
 	"pare/plugin"
+	"pare/plugin/corpus"
 	"pare/plugin/profile"
 )
 
@@ -51,10 +52,14 @@ func measure(ctx context.Context, m plugin.Model, shape convert.Model, r plugin.
 		return plugin.Profile{}, nil, err
 	}
 	defer fs.close()
-	corpora, texts, err := wanted(r, kept, fs)
+	corpora, docs, err := wanted(r, kept, fs)
 	if err != nil {
 		return plugin.Profile{}, nil, err
 	}
+	if err := noteUsed(folder, docs); err != nil {
+		return plugin.Profile{}, nil, err
+	}
+	texts := textsOf(docs)
 	_, missing := fs.coveringAll(corpora)
 	if err := fs.traceMissing(ctx, m, missing, texts, h, event); err != nil {
 		return plugin.Profile{}, nil, err
@@ -79,10 +84,10 @@ func measure(ctx context.Context, m plugin.Model, shape convert.Model, r plugin.
 	return prof, chunks, nil
 }
 
-// wanted decides which corpora a profile covers, and which of their texts may
+// wanted decides which corpora a profile covers, and which documents may
 // still have to be traced. Without a corpus in the request the kept profile
 // stands; its texts are gone, so its frames must be there.
-func wanted(r plugin.ProfileRequest, kept plugin.Profile, fs *frames) ([]plugin.CorpusInfo, []plugin.Text, error) {
+func wanted(r plugin.ProfileRequest, kept plugin.Profile, fs *frames) ([]plugin.CorpusInfo, []corpus.Document, error) {
 	if r.Corpus == (plugin.Corpus{}) && len(kept.Corpora) > 0 {
 		if complete(kept, fs) {
 			return kept.Corpora, nil, nil
@@ -93,15 +98,15 @@ func wanted(r plugin.ProfileRequest, kept plugin.Profile, fs *frames) ([]plugin.
 	if err != nil {
 		return nil, nil, err
 	}
-	info, texts := read.chosen.info, read.chosen.texts()
+	info, docs := read.chosen.info, read.chosen.docs
 	if !r.Add || !complete(kept, fs) {
-		return []plugin.CorpusInfo{info}, texts, nil
+		return []plugin.CorpusInfo{info}, docs, nil
 	}
 	same := func(c plugin.CorpusInfo) bool { return c.Digest == info.Digest }
 	if slices.ContainsFunc(kept.Corpora, same) {
-		return kept.Corpora, texts, nil
+		return kept.Corpora, docs, nil
 	}
-	return append(slices.Clone(kept.Corpora), info), texts, nil
+	return append(slices.Clone(kept.Corpora), info), docs, nil
 }
 
 // complete reports whether the frames of a kept profile are all there.

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,6 +106,43 @@ func TestShortPassages(t *testing.T) {
 	want := "a:a0 a1 a2|b:b0 b1 b2|c:c0 c1 c2|a:a3 a4 a5|c:c3 c4 c5|c:c6 c7 c8|c:c9 c10"
 	if strings.Join(got, "|") != want {
 		t.Errorf("got %q, want %s", got, want)
+	}
+}
+
+// TestShortPassagesBeginAPrompt puts the token that begins a prompt into the place of
+// the first of each piece.
+func TestShortPassagesBeginAPrompt(t *testing.T) {
+	h := newBench(t)
+	ps, err := shortPassages(t.Context(), h, h.model, []corpus.Document{ofWords("a", 7), {Style: "empty"}, ofWords("b", 3)}, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range ps {
+		if p.From != 1 {
+			t.Errorf("%q is scored from %d on", h.text(p.Tokens), p.From)
+		}
+		got = append(got, fmt.Sprintf("%d:%s", p.piece, h.text(p.Tokens)))
+	}
+	want := "0:<s> a0 a1|2:<s> b0 b1|0:<s> a3 a4|0:<s> a6"
+	if strings.Join(got, "|") != want {
+		t.Errorf("got %q, want %s", got, want)
+	}
+}
+
+// TestPassagesTakeTurns lists the first windows of all documents first.
+func TestPassagesTakeTurns(t *testing.T) {
+	h := newBench(t)
+	ps, err := passagesOf(t.Context(), h, h.model, []corpus.Document{ofWords("a", 1600), ofWords("b", 5), ofWords("c", 1100)}, window)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []int
+	for _, p := range ps {
+		got = append(got, p.piece)
+	}
+	if !slices.Equal(got, []int{0, 1, 2, 0, 2, 0}) {
+		t.Errorf("windows of documents %v", got)
 	}
 }
 

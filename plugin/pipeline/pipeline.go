@@ -1,6 +1,7 @@
 // Package pipeline is Pare's own method, from a served model to a smaller one:
 //
 //	texts.go      the corpus in pieces: to trace and choose by, or held out
+//	used.go       used.bin, the text that layers were chosen by, never to be scored
 //	frames.go     trace.bin, the sums measured for each piece
 //	measure.go    trace and profile: what is missing is traced, the rest kept
 //	passages.go   text as sequences of tokens to be scored; questions.go likewise
@@ -10,7 +11,7 @@
 //	judge.go      evaluate: what that costs; evaluate.go for any two models
 //	prune.go      the job: all of these, then register
 //	sweep.go      many cuts, tried and not made
-//	journal.go    the form of trace.bin and scores.bin
+//	journal.go    the form of trace.bin, used.bin and scores.bin
 //
 // Each stage leaves a file with the digest of what it was made from, and finds
 // it again: a job that was cut short goes on where it stopped.

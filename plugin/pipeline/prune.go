@@ -34,7 +34,11 @@ func (p Pipeline) prune(ctx context.Context, j plugin.Job, h plugin.Host, event 
 	if err := checkEvaluate(j.Evaluate); err != nil {
 		return plugin.Report{}, err
 	}
-	plan, used, err := p.plan(ctx, m, shape, j, h, event)
+	plan, err := p.plan(ctx, m, shape, j, h, event)
+	if err != nil {
+		return plugin.Report{}, err
+	}
+	used, err := everUsed(j.Profile.Folder, m, src)
 	if err != nil {
 		return plugin.Report{}, err
 	}
@@ -51,48 +55,45 @@ func (p Pipeline) prune(ctx context.Context, j plugin.Job, h plugin.Host, event 
 }
 
 // plan chooses the layers, tracing the model and running it without some of them
-// if the choice needs it, and keeps the plan as plan.json. It returns the digests
-// of the text that was used for that.
-func (p Pipeline) plan(ctx context.Context, m plugin.Model, shape convert.Model, j plugin.Job, h plugin.Host, event func(plugin.Event)) (plugin.Plan, map[string]bool, error) {
+// if the choice needs it, and keeps the plan as plan.json.
+func (p Pipeline) plan(ctx context.Context, m plugin.Model, shape convert.Model, j plugin.Job, h plugin.Host, event func(plugin.Event)) (plugin.Plan, error) {
 	c := choice{model: m, shape: shape, selection: j.Selection}
 	trace, losses, err := c.needs()
 	if err != nil {
-		return plugin.Plan{}, nil, err
+		return plugin.Plan{}, err
 	}
-	prof, err := c.measure(ctx, trace, j.Profile, h, event)
-	if err != nil {
-		return plugin.Plan{}, nil, err
+	if err := c.measure(ctx, trace, j.Profile, h, event); err != nil {
+		return plugin.Plan{}, err
 	}
 	plan, err := c.decide(ctx, j.Profile, h, event)
-	if losses && plugin.KindOf(err) == plugin.Refused && trace {
+	if losses && plugin.KindOf(err) == plugin.Unsupported && trace {
 		plan, err = c.byDistance(fmt.Sprintf("by distance alone: the model cannot be run without some layers here (%v)", err))
 	}
 	if err != nil {
-		return plugin.Plan{}, nil, err
+		return plugin.Plan{}, err
 	}
 	event(plugin.Event{Stage: "plan", Status: fmt.Sprintf("removing layers %s of %d", layers.Format(plan.Remove), plan.Layers)})
-	return plan, usedText(prof.Corpora, plan.Text), save(filepath.Join(j.Folder, "plan.json"), plan)
+	return plan, save(filepath.Join(j.Folder, "plan.json"), plan)
 }
 
 // measure sets the measurements that the choice is made by: those of a job's text
 // if it needs them, else those that are kept, if any.
-func (c *choice) measure(ctx context.Context, needed bool, r plugin.ProfileRequest, h plugin.Host, event func(plugin.Event)) (prof plugin.Profile, err error) {
+func (c *choice) measure(ctx context.Context, needed bool, r plugin.ProfileRequest, h plugin.Host, event func(plugin.Event)) error {
 	if !needed {
+		var err error
 		c.chunks, c.trace, err = keptTrace(r.Folder, c.model)
-		if err == nil && c.chunks != nil {
-			prof, err = plugin.LoadProfile(r.Folder, c.model.Digest)
-		}
-		return prof, err
+		return err
 	}
-	if prof, c.chunks, err = measure(ctx, c.model, c.shape, r, h, event); err != nil {
-		return prof, err
+	prof, chunks, err := measure(ctx, c.model, c.shape, r, h, event)
+	if err != nil {
+		return err
 	}
-	c.trace = prof.Trace
+	c.chunks, c.trace = chunks, prof.Trace
 	// A job's own text is for this job: the kept profile is for all.
 	if r.Corpus.Path == "" {
-		err = keep(r.Folder, prof)
+		return keep(r.Folder, prof)
 	}
-	return prof, err
+	return nil
 }
 
 // making is what a model is made from.
@@ -101,7 +102,7 @@ type making struct {
 	src   *gguf.File
 	shape convert.Model
 	plan  plugin.Plan
-	used  map[string]bool // text
+	used  usedText
 	job   plugin.Job
 }
 
@@ -145,7 +146,8 @@ func (p Pipeline) make(ctx context.Context, k making, h plugin.Host, event func(
 }
 
 // judge measures what the cut costs, on the file that was cut, and keeps that as
-// evaluation.json. A model that cannot be scored here is made all the same.
+// evaluation.json. A model that this machine's engine cannot score is made all the
+// same; any other error ends the job, which goes on from here when asked again.
 func (k making) judge(ctx context.Context, path string, h plugin.Host, event func(plugin.Event), report *plugin.Report) error {
 	config := k.job.Evaluate
 	if config.Level == plugin.LevelNone {
@@ -163,13 +165,13 @@ func (k making) judge(ctx context.Context, path string, h plugin.Host, event fun
 	}
 	defer b.close()
 	judging := judging{
-		model: k.model, window: choice{shape: k.shape}.window(), config: config, used: k.used,
+		model: k.model, window: windowOf(k.shape), config: config, used: k.used,
 		before: plugin.Measured{ModelInfo: report.Parent},
 		after:  &plugin.Measured{ModelInfo: report.Result},
 		other:  variant{report.Result.Digest, plugin.Variant{Path: path}},
 	}
 	e, err := judging.judge(ctx, b, h, event)
-	if plugin.KindOf(err) == plugin.Refused {
+	if plugin.KindOf(err) == plugin.Unsupported {
 		report.Unmeasured = err.Error()
 		return nil
 	}

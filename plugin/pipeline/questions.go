@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"pare/plugin"
@@ -16,11 +17,12 @@ type question struct {
 }
 
 // questionsOf reads the files of a request, Pare's own questions where it has none.
+// The files take turns, so that each prefix is a fair sample of all.
 func questionsOf(files []plugin.Corpus) ([]corpus.Question, error) {
 	if len(files) == 0 {
 		return corpus.Tasks(), nil
 	}
-	var all []corpus.Question
+	var all [][]corpus.Question
 	for _, f := range files {
 		name, data, err := readFile(f, "questions")
 		if err != nil {
@@ -30,16 +32,17 @@ func questionsOf(files []plugin.Corpus) ([]corpus.Question, error) {
 		if err != nil {
 			return nil, plugin.Errorf(plugin.Invalid, "read the questions: %w", err)
 		}
-		all = append(all, qs...)
+		all = append(all, qs)
 	}
-	return all, nil
+	return corpus.Interleave(all), nil
 }
 
 // passQuestions tokenizes questions. A choice begins where its tokens part from
 // those of the context alone, since the last of these may merge with its first.
-// One that does not fit into the window is asked with the end of its context.
+// One that does not fit into the window is asked with the end of its context, behind
+// the token that begins a prompt.
 func passQuestions(ctx context.Context, h plugin.Host, m plugin.Model, asked []corpus.Question, window int) ([]question, error) {
-	var texts []string
+	texts := []string{""} // what of it begins every prompt
 	for _, q := range asked {
 		texts = append(texts, q.Context)
 		for _, c := range q.Choices {
@@ -50,14 +53,16 @@ func passQuestions(ctx context.Context, h plugin.Host, m plugin.Model, asked []c
 	if err != nil {
 		return nil, err
 	}
+	begin, tokens := tokens[0], tokens[1:]
+	first := max(1, len(begin))
 	out := make([]question, len(asked))
 	for i, q := range asked {
 		out[i].Question = q
 		given := tokens[0]
 		for _, t := range tokens[1 : 1+len(q.Choices)] {
-			from := max(1, shared(given, t))
+			from := max(first, shared(given, t))
 			if over := len(t) - window; over > 0 {
-				t, from = t[over:], max(1, from-over)
+				t, from = slices.Concat(begin, t[over+len(begin):]), max(first, from-over)
 			}
 			if from >= len(t) {
 				return nil, plugin.Errorf(plugin.Invalid, "question %d (%s): a choice adds nothing to %q that the model could tell apart; give each choice a word of its own",

@@ -36,8 +36,9 @@ func TestChoicesAreScored(t *testing.T) {
 		{"plain", "ab", []string{"c", "de"}, false, 100, []string{"<s> a b | c", "<s> a b | d e"}},
 		{"merged", "at", []string{"he", "o"}, false, 100, []string{"<s> a | th e", "<s> a t | o"}},
 		{"merged at the very beginning", "t", []string{"hex", "o"}, true, 100, []string{"th | e x", "t | o"}},
-		{"too long a context", "abcdef", []string{"xy", "z"}, false, 4, []string{"e f | x y", "d e f | z"}},
-		{"too long a choice", "ab", []string{"uvwxyz", "z"}, false, 4, []string{"w | x y z", "<s> a b | z"}},
+		{"too long a context", "abcdef", []string{"xy", "z"}, false, 4, []string{"<s> f | x y", "<s> e f | z"}},
+		{"too long a choice", "ab", []string{"uvwxyz", "z"}, false, 4, []string{"<s> | x y z", "<s> a b | z"}},
+		{"too long where nothing begins a prompt", "abcdef", []string{"xy", "z"}, true, 4, []string{"e f | x y", "d e f | z"}},
 	} {
 		h := newBench(t)
 		h.split, h.bare = merging, c.bare
@@ -107,10 +108,10 @@ func TestQuestionsOf(t *testing.T) {
 	}
 	good := `{"context": "one", "choices": [" two", " three"], "answer": 0}`
 	folder := t.TempDir()
-	files := []plugin.Corpus{b.file(folder, "a.jsonl", good, good), b.file(folder, "b.jsonl", good)}
+	files := []plugin.Corpus{b.file(folder, "a.jsonl", good, good), b.file(folder, "b.jsonl", good, good)}
 	qs, err := questionsOf(files)
-	if err != nil || len(qs) != 3 || qs[0].Kind == qs[2].Kind {
-		t.Errorf("%+v, %v", qs, err)
+	if err != nil || len(qs) != 4 || qs[0].Kind == qs[1].Kind || qs[0].Kind != qs[2].Kind {
+		t.Errorf("the files do not take turns: %+v, %v", qs, err)
 	}
 	files[1] = b.file(folder, "b.jsonl", good, `{"context": "one"}`)
 	if _, err := questionsOf(files); plugin.KindOf(err) != plugin.Invalid || !strings.Contains(err.Error(), "line 2") {

@@ -29,9 +29,10 @@ type fakeScorer struct {
 	calls    int                   // of Tokenize, Score, Generate and Footprint
 	runs     map[run]int           // made in full
 	answers  int
-	dies     int   // number of the score that is the last before it dies; 0 never to
-	scores   int   // made so far
-	unscored error // of Score, if not nil
+	dies     int               // number of the score that is the last before it dies; 0 never to
+	scores   int               // made so far
+	unscored error             // of Score, if not nil
+	digests  map[string]string // of the other models that were scored, as demanded
 }
 
 // A run is what was scored: text, beginning token included, from a token on.
@@ -44,7 +45,7 @@ type run struct {
 const begin = "<s>"
 
 func newFakeScorer() fakeScorer {
-	return fakeScorer{words: map[int32]string{}, runs: map[run]int{}}
+	return fakeScorer{words: map[int32]string{}, runs: map[run]int{}, digests: map[string]string{}}
 }
 
 // Tokenize implements plugin.Host: a token a word.
@@ -93,6 +94,9 @@ func (s *fakeScorer) Score(ctx context.Context, r plugin.ScoreRequest, each func
 		for k, v := range r.Variants {
 			if err := ctx.Err(); err != nil {
 				return err
+			}
+			if v.Model != "" {
+				s.digests[v.Model] = v.Digest
 			}
 			if s.scores++; s.dies > 0 && s.scores > s.dies {
 				return errDied

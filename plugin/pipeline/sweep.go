@@ -70,6 +70,7 @@ func checkSweep(r *plugin.SweepRequest) error {
 			return plugin.Errorf(plugin.Invalid, "sweep: rate %g is out of range; give shares of the layers above 0 and below 1", rate)
 		}
 	}
+	r.Criteria = once(r.Criteria)
 	for _, c := range r.Criteria {
 		if !slices.Contains(profile.Criteria(), c) {
 			return plugin.Errorf(plugin.Invalid, "sweep: there is no criterion %q; the criteria are %q", c, profile.Criteria())
@@ -82,6 +83,16 @@ func checkSweep(r *plugin.SweepRequest) error {
 		return plugin.Errorf(plugin.Invalid, "sweep: tolerance %g is no rise of perplexity; 0.1 allows 10%%", r.Tolerance)
 	}
 	return checkEvaluate(r.Evaluate)
+}
+
+// once lists each string once, in the order of its first.
+func once(all []string) (out []string) {
+	for _, s := range all {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // sweeping is a sweep under way.
@@ -105,7 +116,11 @@ type pick struct {
 
 func (w *sweeping) run(ctx context.Context) (plugin.Sweep, error) {
 	r := w.request
-	picks, used, err := w.choose(ctx)
+	picks, err := w.choose(ctx)
+	if err != nil {
+		return plugin.Sweep{}, err
+	}
+	used, err := everUsed(r.Profile.Folder, w.model, w.src)
 	if err != nil {
 		return plugin.Sweep{}, err
 	}
@@ -118,20 +133,22 @@ func (w *sweeping) run(ctx context.Context) (plugin.Sweep, error) {
 	if err != nil {
 		return plugin.Sweep{}, err
 	}
-	window := choice{shape: w.shape}.window()
+	window := windowOf(w.shape)
 	ps, err := passagesOf(ctx, w.host, w.model, text.docs, window)
 	if err != nil {
 		return plugin.Sweep{}, err
 	}
-	if r.Level != plugin.LevelFull {
-		ps = upTo(ps, sweptTokens)
+	most := sweptTokens
+	if r.Level == plugin.LevelFull {
+		most = extents[plugin.LevelFull].tokens
 	}
+	ps, sampled := sample(ps, most)
 	if err := w.score(ctx, b, picks, ps); err != nil {
 		return plugin.Sweep{}, err
 	}
 	s := plugin.Sweep{
 		Version: plugin.EvaluationVersion, Job: r.ID, Model: infoOf(w.model, w.shape), Tolerance: r.Tolerance,
-		Before: evaluate.Text(b.chunks(ps, whole))[0], Corpora: []plugin.CorpusInfo{text.info}, Protocol: protocol(window),
+		Before: evaluate.Text(b.chunks(ps, whole))[0], Corpora: []plugin.CorpusInfo{text.scored(ps)}, Protocol: protocol(window),
 	}
 	for _, k := range picks {
 		s.Points = append(s.Points, w.point(b, ps, k))
@@ -140,32 +157,34 @@ func (w *sweeping) run(ctx context.Context) (plugin.Sweep, error) {
 		s.Layers = w.layers(b, upTo(ps, layerTokens))
 	}
 	s.Best = best(s.Points, r.Tolerance)
-	s.Notes = append(w.notes, evaluate.TextNotes(s.Before)...)
+	s.Notes = slices.Concat(w.notes, sampled, evaluate.TextNotes(s.Before))
+	if s.Best != nil && len(s.Points) > 1 {
+		s.Notes = append(s.Notes, fmt.Sprintf("the best was picked among %d cuts by this very text, which flatters it: confirm it with `pare prune`, or on other text", len(s.Points)))
+	}
 	return s, nil
 }
 
 // choose has each criterion choose at each rate, from the whole text and, with
-// more than one seed, from halves of it. It returns what text was used for that.
-func (w *sweeping) choose(ctx context.Context) (picks []pick, used map[string]bool, err error) {
+// more than one seed, from halves of it.
+func (w *sweeping) choose(ctx context.Context) (picks []pick, err error) {
 	r := w.request
 	c := choice{model: w.model, shape: w.shape}
 	var prof plugin.Profile
 	trace, err := w.needsTrace()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if trace {
 		if prof, c.chunks, err = measure(ctx, w.model, w.shape, r.Profile, w.host, w.event); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		c.trace = prof.Trace
 		if r.Profile.Corpus.Path == "" {
 			if err := keep(r.Profile.Folder, prof); err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 		}
 	}
-	used = usedText(prof.Corpora)
 	refused := map[string]bool{}
 	for _, criterion := range r.Criteria {
 		for _, seed := range seeds(r.Seeds) {
@@ -180,10 +199,7 @@ func (w *sweeping) choose(ctx context.Context) (picks []pick, used map[string]bo
 					continue
 				}
 				if err != nil {
-					return nil, nil, err
-				}
-				for id := range usedText(plan.Text) {
-					used[id] = true
+					return nil, err
 				}
 				picks = append(picks, pick{criterion, seed, rate, plan.Remove})
 			}
@@ -194,9 +210,9 @@ func (w *sweeping) choose(ctx context.Context) (picks []pick, used map[string]bo
 	}
 	slices.Sort(w.notes)
 	if len(picks) == 0 {
-		return nil, nil, plugin.Errorf(plugin.Refused, "no cut of this model is possible at these rates: %s", w.notes[0])
+		return nil, plugin.Errorf(plugin.Refused, "no cut of this model is possible at these rates: %s", w.notes[0])
 	}
-	return picks, used, nil
+	return picks, nil
 }
 
 // needsTrace reports whether any choice takes a trace. It refuses a request that no
@@ -317,7 +333,7 @@ func (b *book) speed(ps []passage, v variant) plugin.Range {
 			without = append(without, t.Sums.Seconds/float64(t.Sums.Computed))
 		}
 	}
-	return evaluate.Ratios(with, without)
+	return evaluate.Quartiles(with, without)
 }
 
 // layers tells what each layer is for.
@@ -333,7 +349,7 @@ func (w *sweeping) layers(b *book, ps []passage) []plugin.LayerScore {
 }
 
 // best is the point with the most layers removed of those whose perplexity rises
-// by no more than tolerance, the one of least rise among equals.
+// by no more than tolerance beyond doubt, the one of least rise among equals.
 func best(points []plugin.SweepPoint, tolerance float64) *plugin.SweepPoint {
 	if tolerance == 0 {
 		return nil
@@ -341,7 +357,7 @@ func best(points []plugin.SweepPoint, tolerance float64) *plugin.SweepPoint {
 	var found *plugin.SweepPoint
 	for i := range points {
 		p := &points[i]
-		if math.Expm1(p.Text[0].Rise.Value) > tolerance {
+		if math.Expm1(p.Text[0].Rise.High) > tolerance {
 			continue
 		}
 		if found == nil || len(p.Remove) > len(found.Remove) ||

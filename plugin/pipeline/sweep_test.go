@@ -168,7 +168,7 @@ func TestSweepReport(t *testing.T) {
 func TestBest(t *testing.T) {
 	b := newBench(t)
 	r := b.sweep()
-	r.Criteria = append(r.Criteria, "loss")
+	r.Criteria = append(r.Criteria, "loss", "auto", "loss") // each counts once
 	for tolerance, want := range map[float64][]int{
 		1e-6: nil,
 		0.1:  {4, 5},       // costs 0.03
@@ -179,6 +179,20 @@ func TestBest(t *testing.T) {
 		if s.Tolerance != tolerance || (s.Best == nil) != (want == nil) || s.Best != nil && !slices.Equal(s.Best.Remove, want) {
 			t.Errorf("within %g: %+v, want %v", tolerance, s.Best, want)
 		}
+		if confirm := fmt.Sprintf("picked among %d cuts", len(r.Rates)*len(once(r.Criteria))); strings.Contains(strings.Join(s.Notes, "\n"), confirm) != (want != nil) {
+			t.Errorf("within %g: notes %q", tolerance, s.Notes)
+		}
+	}
+}
+
+// TestBestIsBeyondDoubt proposes no cut whose rise may be above the tolerance.
+func TestBestIsBeyondDoubt(t *testing.T) {
+	point := func(value, high float64, remove ...int) plugin.SweepPoint {
+		return plugin.SweepPoint{Remove: remove, Text: []plugin.TextScore{{Rise: &plugin.Estimate{Value: value, High: high}}}}
+	}
+	sure, unsure := point(0.05, 0.06, 4), point(0.05, 0.2, 4, 5)
+	if got := best([]plugin.SweepPoint{unsure, sure}, 0.1); got == nil || !slices.Equal(got.Remove, sure.Remove) {
+		t.Errorf("proposed %+v", got)
 	}
 }
 

@@ -1,10 +1,12 @@
 package pipeline
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"os"
+	"slices"
 
 	"pare/plugin"
 	"pare/plugin/corpus"
@@ -37,23 +39,37 @@ type pieces struct {
 	docs []corpus.Document
 }
 
-// texts are the pieces as the host traces them.
-func (p pieces) texts() []plugin.Text {
-	out := make([]plugin.Text, len(p.docs))
-	for i, d := range p.docs {
-		out[i] = plugin.Text{Digest: p.info.Texts[i], Text: d.Text}
+// textsOf are pieces as the host traces them.
+func textsOf(docs []corpus.Document) []plugin.Text {
+	out := make([]plugin.Text, len(docs))
+	for i, d := range docs {
+		out[i] = plugin.Text{Digest: textDigest(d.Text), Text: d.Text}
 	}
 	return out
 }
 
-// without leaves out the pieces whose digests are in used.
-func (p pieces) without(used map[string]bool) pieces {
+// textDigest names a text.
+func textDigest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// only keeps the pieces of which keep holds.
+func (p pieces) only(keep func(i int) bool) pieces {
 	var docs []corpus.Document
 	for i, d := range p.docs {
-		if !used[p.info.Texts[i]] {
+		if keep(i) {
 			docs = append(docs, d)
 		}
 	}
+	return gather(p.info.Name, p.info.Documents, docs)
+}
+
+// shuffled puts the pieces in the order of their digests, by which each prefix is a
+// fair sample of a text of any form, a single book too.
+func (p pieces) shuffled() pieces {
+	docs := slices.Clone(p.docs)
+	slices.SortFunc(docs, func(a, b corpus.Document) int { return cmp.Compare(textDigest(a.Text), textDigest(b.Text)) })
 	return gather(p.info.Name, p.info.Documents, docs)
 }
 

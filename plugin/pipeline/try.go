@@ -9,7 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
+	"pare/convert"
 	"pare/plugin"
 	"pare/plugin/corpus"
 	"pare/plugin/profile"
@@ -39,12 +41,6 @@ type triedPassage struct {
 
 const triedVersion = 1
 
-// A comparison is a plan made by comparing losses.
-type comparison struct {
-	plan   plugin.Plan
-	result search.Result
-}
-
 // try chooses by running the model without the layers in question.
 func (c choice) try(ctx context.Context, r plugin.ProfileRequest, h plugin.Host, event func(plugin.Event)) (plugin.Plan, error) {
 	folder := plugin.ProfileFolder(r.Folder, c.model.Digest)
@@ -55,10 +51,18 @@ func (c choice) try(ctx context.Context, r plugin.ProfileRequest, h plugin.Host,
 	defer b.close()
 	status := cmp.Or(c.status, "running the model without some layers")
 	event(plugin.Event{Stage: "try", Status: status})
-	ps, info, err := c.text(ctx, r.Corpus, h)
+	read, err := read(r.Corpus)
 	if err != nil {
 		return plugin.Plan{}, err
 	}
+	if err := noteUsed(folder, read.chosen.docs); err != nil {
+		return plugin.Plan{}, err
+	}
+	ps, err := c.passages(ctx, read.chosen.docs, h)
+	if err != nil {
+		return plugin.Plan{}, err
+	}
+	info := read.chosen.info
 	text := describe(ps, info)
 	if err := save(filepath.Join(folder, "text.json"), text); err != nil {
 		return plugin.Plan{}, err
@@ -70,23 +74,28 @@ func (c choice) try(ctx context.Context, r plugin.ProfileRequest, h plugin.Host,
 	run := func(ctx context.Context, vs []variant, chosen []passage) error {
 		return b.score(ctx, h, c.model, vs, chosen, func(int64) {})
 	}
-	out, err := c.compareOn(ctx, ps, run, b, func(done, still int) {
+	plan, err := c.compareOn(ctx, ps, run, b, func(done, still int) {
 		most = max(most, still)
 		total := int64(most) * int64(length) / int64(len(ps))
 		event(plugin.Event{Stage: "try", Status: status, Completed: total * int64(done) / int64(max(still, 1)), Total: total})
 	})
-	out.plan.Text = []plugin.CorpusInfo{info}
-	return out.plan, err
+	plan.Text = []plugin.CorpusInfo{info}
+	if r.Corpus == (plugin.Corpus{}) && c.trace != "" && !c.tracedOn(r.Folder, info) {
+		plan.Notes = append(plan.Notes, "distances are of the text that the profile was made from, losses of Pare's own: a user's text is not kept; --corpus goes by one text for both")
+	}
+	return plan, err
 }
 
-// text returns the passages to compare losses on.
-func (c choice) text(ctx context.Context, from plugin.Corpus, h plugin.Host) ([]passage, plugin.CorpusInfo, error) {
-	read, err := read(from)
-	if err != nil {
-		return nil, plugin.CorpusInfo{}, err
-	}
-	ps, err := shortPassages(ctx, h, c.model, firstOf(read.chosen.docs, triedTokens), min(triedWindow, c.window()))
-	return upTo(ps, triedTokens), read.chosen.info, err
+// tracedOn reports whether the kept profile covers a text.
+func (c choice) tracedOn(folder string, info plugin.CorpusInfo) bool {
+	kept, err := plugin.LoadProfile(folder, c.model.Digest)
+	return err != nil || slices.ContainsFunc(kept.Corpora, func(k plugin.CorpusInfo) bool { return k.Digest == info.Digest })
+}
+
+// passages are what losses are compared on.
+func (c choice) passages(ctx context.Context, docs []corpus.Document, h plugin.Host) ([]passage, error) {
+	ps, err := shortPassages(ctx, h, c.model, firstOf(docs, triedTokens), min(triedWindow, windowOf(c.shape)))
+	return upTo(ps, triedTokens), err
 }
 
 // firstOf is enough of documents to hold some tokens, however few bytes one takes.
@@ -100,10 +109,10 @@ func firstOf(docs []corpus.Document, tokens int) []corpus.Document {
 	return docs
 }
 
-// window is how many tokens are run at a time: fewer than usual for a model that
-// was made for fewer.
-func (c choice) window() int {
-	if n := c.shape.Context; n > 1 {
+// windowOf is how many tokens of a model are run at a time: fewer than usual for one
+// that was made for fewer.
+func windowOf(shape convert.Model) int {
+	if n := shape.Context; n > 1 {
 		return min(n, window)
 	}
 	return window
@@ -134,21 +143,21 @@ func loadText(folder string) (tried, error) {
 }
 
 // compare is compareOn for text that is known by its passages' names alone.
-func (c choice) compare(ctx context.Context, text tried, run runner, b *book, progress func(done, most int)) (comparison, error) {
+func (c choice) compare(ctx context.Context, text tried, run runner, b *book, progress func(done, most int)) (plugin.Plan, error) {
 	ps := make([]passage, len(text.Passages))
 	for i, p := range text.Passages {
 		ps[i] = passage{style: p.Style, id: p.ID}
 	}
-	out, err := c.compareOn(ctx, ps, run, b, progress)
-	out.plan.Text = []plugin.CorpusInfo{text.Info}
-	return out, err
+	plan, err := c.compareOn(ctx, ps, run, b, progress)
+	plan.Text = []plugin.CorpusInfo{text.Info}
+	return plan, err
 }
 
 // A runner sees to it that variants were run on passages.
 type runner func(ctx context.Context, vs []variant, ps []passage) error
 
 // compareOn chooses by the losses on passages.
-func (c choice) compareOn(ctx context.Context, ps []passage, run runner, b *book, progress func(done, most int)) (comparison, error) {
+func (c choice) compareOn(ctx context.Context, ps []passage, run runner, b *book, progress func(done, most int)) (plugin.Plan, error) {
 	in := search.Input{Profile: c.input()}
 	for i := range ps {
 		in.Chunks = append(in.Chunks, i)
@@ -156,7 +165,7 @@ func (c choice) compareOn(ctx context.Context, ps []passage, run runner, b *book
 	if c.half > 0 {
 		in.Chunks = profile.Half(in.Chunks, uint64(c.half))
 	}
-	result, err := search.Select(ctx, in, c.selection, c.shape.CheckCut, func(ctx context.Context, sets [][]int, chunks []int) ([][]search.Loss, error) {
+	return search.Select(ctx, in, c.selection, c.shape.CheckCut, func(ctx context.Context, sets [][]int, chunks []int) ([][]search.Loss, error) {
 		vs := make([]variant, len(sets))
 		for i, set := range sets {
 			vs[i] = bypassing(set)
@@ -170,7 +179,6 @@ func (c choice) compareOn(ctx context.Context, ps []passage, run runner, b *book
 		}
 		return b.losses(vs, chosen), nil
 	}, progress)
-	return comparison{result.Plan, result}, err
 }
 
 // losses are those of variants that were run on passages.

@@ -29,11 +29,11 @@ func TestAutoFindsTheBestForAQuarter(t *testing.T) {
 					return min(max(d, 0), 1)
 				}
 				r := w.choose(w.input(n, rank), plugin.Selection{Layers: n}, nil)
-				if want := (30 - n) * chunks; r.Exhaustive != want || 4*r.Passes > want {
-					t.Errorf("seed %d, %d layers: %d passes, of %d (%d wanted)", seed, n, r.Passes, r.Exhaustive, want)
+				if want := (30 - n) * chunks; r.exhaustive != want || 4*r.passes > want {
+					t.Errorf("seed %d, %d layers: %d passes, of %d (%d wanted)", seed, n, r.passes, r.exhaustive, want)
 				}
-				passes += r.Passes
-				exhaustive += r.Exhaustive
+				passes += r.passes
+				exhaustive += r.exhaustive
 				loss, best := w.between(r.Plan.Remove, chunks, chunks+held), w.between(w.best(n), chunks, chunks+held)
 				worst = max(worst, loss/best-1)
 				if loss > 1.02*best {
@@ -56,6 +56,9 @@ func TestAutoTellsWhenTheTraceMisled(t *testing.T) {
 		t.Errorf("%v, or misled %v", good.Plan.Remove, bad.Plan.Remove)
 	}
 	const says = "number 24 of 24"
+	if says := "runs of the model, of the"; !noted(good.Plan, says) {
+		t.Errorf("notes %q", good.Plan.Notes)
+	}
 	if noted(good.Plan, "by angular distance") || !noted(bad.Plan, says) {
 		t.Errorf("notes %q and, misled, %q", good.Plan.Notes, bad.Plan.Notes)
 	}

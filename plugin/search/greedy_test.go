@@ -31,8 +31,8 @@ func TestGreedyFindsTheCheapestLayers(t *testing.T) {
 		if !slices.Equal(r.Plan.Remove, cheap[:n]) {
 			t.Errorf("%d layers: %v, want %v", n, r.Plan.Remove, cheap[:n])
 		}
-		if n == 6 && (!noted(r.Plan, "in this order: 3, 8, 9, 14, 21, 25") || r.Passes > r.Exhaustive/3) {
-			t.Errorf("%d passes of %d, notes %q", r.Passes, r.Exhaustive, r.Plan.Notes)
+		if n == 6 && (!noted(r.Plan, "in this order: 3, 8, 9, 14, 21, 25") || r.passes > r.exhaustive/3) {
+			t.Errorf("%d passes of %d, notes %q", r.passes, r.exhaustive, r.Plan.Notes)
 		}
 	}
 }

@@ -27,9 +27,9 @@ type outcome struct {
 	order      []string // in which a greedy search removed layers
 }
 
-// result makes a plan of the outcome. whole is the model without any cut, run on
+// plan makes a plan of the outcome. whole is the model without any cut, run on
 // as many chunks as the winner.
-func (o *outcome) result(in profile.Input, c profile.Choices, whole *row) Result {
+func (o *outcome) plan(in profile.Input, c profile.Choices, whole *row) plugin.Plan {
 	chosen := o.running[0]
 	rise := o.rise(chosen, chosen, whole)
 	wins := o.wins()
@@ -52,7 +52,7 @@ func (o *outcome) result(in profile.Input, c profile.Choices, whole *row) Result
 	slices.SortStableFunc(plan.Alternatives, func(a, b plugin.Candidate) int { return cmp.Compare(a.Score, b.Score) })
 	plan.Alternatives = plan.Alternatives[:min(listed, len(plan.Alternatives))]
 	plan.Notes = slices.Concat(o.notes(c, plan), c.Notes)
-	return Result{Plan: plan, Rise: rise, Passes: o.passes, Tokens: o.ran, Exhaustive: o.exhaustive}
+	return plan
 }
 
 func candidate(v *row, rise plugin.Estimate, wins map[*row]float64) plugin.Candidate {
@@ -108,6 +108,9 @@ func (o *outcome) notes(c profile.Choices, plan plugin.Plan) []string {
 	} else if n < enough {
 		note("little text: %d chunks; the interval is uncertain, and another text may favour other layers", n)
 	}
+	if o.passes < o.exhaustive {
+		note("tried in %d runs of the model, of the %d that running every cut on all of the text would take", o.passes, o.exhaustive)
+	}
 	rivals := o.rivals(plan)
 	if rivals != "" {
 		note("%s would be as good within the noise of this text", rivals)
@@ -116,7 +119,7 @@ func (o *outcome) notes(c profile.Choices, plan plugin.Plan) []string {
 	case uncertain && o.end == textEnded:
 		note("all of the text was run and the winner is not certain: more text would tell")
 	case uncertain && o.end == spent:
-		note("stopped after %d of %d runs and the winner is not certain: the criterion %q goes on", o.passes, o.exhaustive, "loss")
+		note("stopped after %d runs and the winner is not certain: the criterion %q goes on", o.passes, "loss")
 	}
 	if at := slices.IndexFunc(c.Blocks, func(b []int) bool { return slices.Equal(b, plan.Remove) }); c.Criterion == "auto" && at >= shortlist(len(c.Blocks)) {
 		note("by angular distance these layers are number %d of %d: the traced text may be unlike the text they were tried on", at+1, len(c.Blocks))

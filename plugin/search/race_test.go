@@ -21,8 +21,8 @@ func TestLossFindsTheBestOfAll(t *testing.T) {
 			if got, want := w.mean(r.Plan.Remove, 64), w.mean(best, 64); got > want*(1+alike) {
 				t.Errorf("seed %d, %d layers: %v at %.4f, best %v at %.4f", seed, n, r.Plan.Remove, got, best, want)
 			}
-			passes += r.Passes
-			exhaustive += r.Exhaustive
+			passes += r.passes
+			exhaustive += r.exhaustive
 		}
 	}
 	t.Logf("%.0f%% of the exhaustive passes", 100*float64(passes)/float64(exhaustive))
@@ -45,8 +45,8 @@ func TestTiesEndTheRaceEarly(t *testing.T) {
 	if a := r.Plan.Remove[0]; a != 12 && a != 17 {
 		t.Errorf("removes %v", r.Plan.Remove)
 	}
-	if r.Passes > r.Exhaustive/4 || !noted(r.Plan, "would be as good within the noise of this text") || r.Plan.Alternatives[0].Wins < rival || noted(r.Plan, "not certain") {
-		t.Errorf("%d passes of %d, %+v", r.Passes, r.Exhaustive, r.Plan)
+	if r.passes > r.exhaustive/4 || !noted(r.Plan, "would be as good within the noise of this text") || r.Plan.Alternatives[0].Wins < rival || noted(r.Plan, "not certain") {
+		t.Errorf("%d passes of %d, %+v", r.passes, r.exhaustive, r.Plan)
 	}
 }
 
@@ -58,8 +58,8 @@ func TestTheTextEndsBeforeTheDoubt(t *testing.T) {
 	if !noted(r.Plan, "all of the text was run and the winner is not certain") || !noted(r.Plan, "6 chunks") || r.Plan.Chunks != 6 {
 		t.Errorf("%+v", r.Plan)
 	}
-	if r.Passes != 27*6+6 {
-		t.Errorf("%d passes where nothing could be told apart", r.Passes)
+	if r.passes != 27*6+6 {
+		t.Errorf("%d passes where nothing could be told apart", r.passes)
 	}
 }
 

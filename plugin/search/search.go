@@ -44,35 +44,38 @@ type Input struct {
 	Chunks  []int         // what Try knows the text by, in an order in which each prefix is a fair sample over styles
 }
 
-// A Result is a plan and what it took. The plan's Tokens and Chunks are those the
-// chosen set ran on, its Profile is set for "auto" alone, and its scores are
-// explained at plugin.Candidate.
-type Result struct {
-	Plan       plugin.Plan
-	Rise       plugin.Estimate // of the chosen set's mean log-loss over the whole model's, nats a token; Error is 0 if one chunk was run
-	Passes     int             // runs of one chunk, the whole model's included
-	Tokens     int64           // in them
-	Exhaustive int             // runs that trying each set on all chunks would have taken, without the whole model's
-}
-
 // Select chooses the layers to remove by a criterion for which profile.NeedsScore
 // holds; it refuses what profile.Select refuses, in the same words. Layers that
-// sel.Remove names are left to profile.Select, and nothing is run.
+// sel.Remove names are left to profile.Select, and nothing is run. The plan's Tokens
+// and Chunks are those that the chosen set ran on, its Profile is set for "auto" alone,
+// and its scores are explained at plugin.Candidate.
 //
 // cuttable is that of profile.Select. progress, which may be nil, is called after
 // each call of try with the passes made and the most there may be, which falls as
 // sets drop out. The same losses always give the same result.
-func Select(ctx context.Context, in Input, sel plugin.Selection, cuttable func(remove []int) error, try Try, progress func(done, most int)) (Result, error) {
+func Select(ctx context.Context, in Input, sel plugin.Selection, cuttable func(remove []int) error, try Try, progress func(done, most int)) (plugin.Plan, error) {
 	if len(sel.Remove) > 0 {
-		plan, err := profile.Select(in.Profile, sel, cuttable)
-		return Result{Plan: plan}, err
+		return profile.Select(in.Profile, sel, cuttable)
 	}
+	r, err := choose(ctx, in, sel, cuttable, try, progress)
+	return r.Plan, err
+}
+
+// A result is a plan and what it took.
+type result struct {
+	plugin.Plan
+	passes     int // runs of one chunk, the whole model's included
+	exhaustive int // those that trying each set on all chunks would have taken, without the whole model's
+}
+
+// choose is Select for a criterion that has a choice.
+func choose(ctx context.Context, in Input, sel plugin.Selection, cuttable func(remove []int) error, try Try, progress func(done, most int)) (result, error) {
 	c, err := profile.Choose(in.Profile, sel, cuttable)
 	if err != nil {
-		return Result{}, err
+		return result{}, err
 	}
 	if len(in.Chunks) == 0 {
-		return Result{}, plugin.Errorf(plugin.Invalid, "choose layers by %s: there is no text to run the model on: give some", c.Criterion)
+		return result{}, plugin.Errorf(plugin.Invalid, "choose layers by %s: there is no text to run the model on: give some", c.Criterion)
 	}
 	t := newTable(in.Chunks, try, progress)
 	var o outcome
@@ -85,11 +88,11 @@ func Select(ctx context.Context, in Input, sel plugin.Selection, cuttable func(r
 		o, err = greedy(ctx, t, c, cuttable)
 	}
 	if err != nil {
-		return Result{}, fmt.Errorf("choose layers by %s: %w", c.Criterion, err)
+		return result{}, fmt.Errorf("choose layers by %s: %w", c.Criterion, err)
 	}
 	whole := t.row(nil)
 	if err := t.extend(ctx, []*row{whole}, o.seen); err != nil {
-		return Result{}, fmt.Errorf("choose layers by %s: run the whole model: %w", c.Criterion, err)
+		return result{}, fmt.Errorf("choose layers by %s: run the whole model: %w", c.Criterion, err)
 	}
-	return o.result(in.Profile, c, whole), nil
+	return result{o.plan(in.Profile, c, whole), o.passes, o.exhaustive}, nil
 }

@@ -15,7 +15,6 @@ type table struct {
 	tokens []float64 // of each chunk that any set was run on
 	rows   map[string]*row
 	passes int
-	ran    int64 // tokens in them
 
 	progress func(done, most int)
 	ahead    func() int // passes that may follow
@@ -113,7 +112,6 @@ func (t *table) keep(r *row, losses []Loss, n int) error {
 		}
 		r.nll = append(r.nll, l.NLL)
 		t.passes++
-		t.ran += l.Tokens
 	}
 	return nil
 }

@@ -141,7 +141,7 @@ func (e *engine) tokens(path string) (*llama.Model, error) {
 	e.dropVocabulary()
 	handle, err := llama.LoadModelFromFile(path, llama.ModelParams{VocabOnly: true})
 	if err != nil {
-		return nil, plugin.Errorf(plugin.Refused, "read the tokens of %s: its architecture %q or its tokenizer is only known to Ollama's own engine; Pare cannot score it yet", f.name(), f.architecture)
+		return nil, f.unloadable(loadReason())
 	}
 	e.vocabulary = &vocabulary{path: path, handle: handle}
 	return handle, nil

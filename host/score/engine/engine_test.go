@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -213,28 +214,70 @@ func logSum(x []float32) float64 {
 	return top + math.Log(sum)
 }
 
-// TestNotFinite has logits that are no numbers: of the whole model that is an error,
-// of one that runs without layers a token without any probability.
+// TestNotFinite has logits that are no numbers: of the reference that is an error, of
+// what is held against it, with layers left out or cut, a token that it could not have
+// found less probable.
 func TestNotFinite(t *testing.T) {
 	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
-		for _, at := range []int{0, 17, 39} {
-			s := &scoring{Score: &score.Score{Variants: []score.Model{{}, {Bypass: []int{1}}}, Compare: true}}
-			logits := [][]float32{make([]float32, 40), make([]float32, 40)}
-			var whole, cut plugin.Score
-			if err := s.read(&whole, 0, 0, []int32{3, 4}, 8, logits); err != nil {
-				t.Fatal(err)
+		for _, variant := range []score.Model{{Bypass: []int{1}}, {Path: "a cut file"}} {
+			for _, at := range []int{0, 17, 39} {
+				notFinite(t, bad, variant, at)
 			}
-			logits[1][at] = bad
-			if err := s.read(&cut, 1, 0, []int32{3, 4}, 8, logits); err != nil {
-				t.Fatal(err)
+		}
+	}
+}
+
+func notFinite(t *testing.T, bad float32, variant score.Model, at int) {
+	t.Helper()
+	s := &scoring{Score: &score.Score{Variants: []score.Model{{Bypass: []int{2}}, variant}, Compare: true}}
+	logits := [][]float32{make([]float32, 40), make([]float32, 40)}
+	var reference, other plugin.Score
+	if err := s.read(&reference, 0, 0, []int32{3, 4}, 8, logits); err != nil {
+		t.Fatal(err)
+	}
+	logits[1][at] = bad
+	if err := s.read(&other, 1, 0, []int32{3, 4}, 8, logits); err != nil {
+		t.Fatal(err)
+	}
+	even := float32(-math.Log(40))
+	if other.LogProb[0] != even || other.KL[0] != 0 || !other.Agree[0] || other.LogProb[1] != -100 || other.KL[1] != 100 || other.Agree[1] {
+		t.Errorf("%v among logits: %+v", bad, other)
+	}
+	err := s.read(&reference, 0, 0, []int32{3, 4}, 8, logits)
+	if plugin.KindOf(err) != plugin.Refused || !strings.Contains(err.Error(), "token 9 ") {
+		t.Errorf("%v among logits of the reference: error %v, want one about token 9", bad, err)
+	}
+}
+
+// TestNothingIsWorseThanBroken has a sound variant that is as wrong as can be.
+func TestNothingIsWorseThanBroken(t *testing.T) {
+	s := &scoring{Score: &score.Score{Variants: make([]score.Model, 2), Compare: true}}
+	sure := func(token int) [][]float32 {
+		logits := make([]float32, 40)
+		logits[token] = 1000
+		return [][]float32{logits}
+	}
+	var reference, wrong plugin.Score
+	if err := errors.Join(s.read(&reference, 0, 0, []int32{3}, 8, sure(3)), s.read(&wrong, 1, 0, []int32{3}, 8, sure(4))); err != nil {
+		t.Fatal(err)
+	}
+	if wrong.LogProb[0] != -100 || wrong.KL[0] != 100 || wrong.Agree[0] {
+		t.Errorf("sure of another token: %+v", wrong)
+	}
+}
+
+// TestNoLayers leaves out all layers, one model at a time and many tokens.
+func TestNoLayers(t *testing.T) {
+	for _, arch := range tinymodel.Architectures {
+		path, all := tiny(t, arch, 1), []int{0, 1, 2, 3, 4, 5, 6, 7}
+		got := mustAsk(t, newTestEngine(t), score.Score{Variants: []score.Model{{Path: path}, {Path: path, Bypass: all}}, Sequences: []plugin.Sequence{random(1, 700)}, Compare: true})
+		for i, p := range got[1].LogProb {
+			if p <= -broken || p > 0 || got[1].KL[i] >= broken {
+				t.Fatalf("%s without any layer: log-probability %v and KL %v of token %d", arch, p, got[1].KL[i], i)
 			}
-			even := float32(-math.Log(40))
-			if cut.LogProb[0] != even || cut.KL[0] != 0 || !cut.Agree[0] || cut.LogProb[1] != -100 || cut.KL[1] != 100 || cut.Agree[1] {
-				t.Errorf("%v among logits: %+v", bad, cut)
-			}
-			if err := s.read(&whole, 0, 0, []int32{3, 4}, 8, logits); err == nil || !strings.Contains(err.Error(), "token 9 ") {
-				t.Errorf("%v among logits of the whole model: error %v, want one about token 9", bad, err)
-			}
+		}
+		if mean(got[1].KL) < 0.01 {
+			t.Errorf("%s without any layer: the mean KL is %v", arch, mean(got[1].KL))
 		}
 	}
 }
@@ -313,10 +356,20 @@ func TestLittleRoom(t *testing.T) {
 	want := mustAsk(t, e, r)
 	e.keep = 30 * 4 * e.models[path].handle.NumVocab()
 	got := mustAsk(t, e, r)
+	alone := r
+	alone.Variants = r.Variants[:1]
+	for _, one := range mustAsk(t, e, alone) {
+		if whole := len(r.Sequences[one.Sequence].Tokens) - 1; one.Computed != whole {
+			t.Errorf("%d of %d tokens computed by the only variant, of which no logits are kept", one.Computed, whole)
+		}
+	}
 	if len(got) != len(want) {
 		t.Fatalf("%d scores, want %d", len(got), len(want))
 	}
 	for i := range got {
+		if got[i].Computed != want[i].Computed || got[i].Seconds <= 0 {
+			t.Errorf("score %d: %d tokens computed in %v s, want %d", i, got[i].Computed, got[i].Seconds, want[i].Computed)
+		}
 		if len(got[i].LogProb) != len(want[i].LogProb) || len(got[i].KL) != len(want[i].KL) || got[i].Sequence != want[i].Sequence {
 			t.Fatalf("score %d is of %d tokens of sequence %d, want %d of %d", i, len(got[i].LogProb), got[i].Sequence, len(want[i].LogProb), want[i].Sequence)
 		}
@@ -359,6 +412,11 @@ func TestRefused(t *testing.T) {
 	unknown := gguftest.Builder{KVs: []gguftest.KV{
 		{Key: "general.architecture", Value: "mllama"}, {Key: "mllama.block_count", Value: uint32(2)},
 	}}.Bytes()
+	half, err := os.ReadFile(llamaPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	half = half[:len(half)*3/4]
 	one := []plugin.Sequence{random(1, 10)}
 	only := func(m score.Model) []score.Model { return []score.Model{m} }
 	for name, c := range map[string]struct {
@@ -369,7 +427,8 @@ func TestRefused(t *testing.T) {
 	}{
 		"no file":        {only(score.Model{Path: "/no/such.gguf"}), one, plugin.Invalid, "no such file"},
 		"no model":       {only(score.Model{Path: write(t, []byte("hello, I am text and no model"))}), one, plugin.Refused, "not a GGUF"},
-		"architecture":   {only(score.Model{Path: write(t, unknown)}), one, plugin.Refused, "Ollama's own engine"},
+		"architecture":   {only(score.Model{Path: write(t, unknown)}), one, plugin.Unsupported, "Ollama's own engine"},
+		"half a file":    {only(score.Model{Path: write(t, half)}), one, plugin.Refused, "damaged"},
 		"no such layer":  {only(score.Model{Path: llamaPath, Bypass: []int{3, 8}}), one, plugin.Invalid, "layers 0 to 7"},
 		"unsorted":       {only(score.Model{Path: llamaPath, Bypass: []int{3, 2}}), one, plugin.Invalid, "ascending"},
 		"no such token":  {only(score.Model{Path: llamaPath}), []plugin.Sequence{{Tokens: []int32{1, 5000}, From: 1}}, plugin.Invalid, "token 1 is 5000"},
@@ -386,6 +445,24 @@ func TestRefused(t *testing.T) {
 				t.Errorf("%d scores after it, want 1", len(got))
 			}
 		})
+	}
+}
+
+// TestUnloadable tells what is to be done by llama.cpp's words.
+func TestUnloadable(t *testing.T) {
+	for reason, want := range map[string]plugin.Kind{
+		"unable to allocate CUDA0 buffer":                                                 plugin.Unavailable,
+		"mmap failed: Cannot allocate memory":                                             plugin.Unavailable,
+		"tensor 'x' data is not within the file bounds, model is corrupted or incomplete": plugin.Refused,
+		"failed to load model from /a.gguf":                                               plugin.Refused,
+		"error loading model architecture: unknown model architecture: 'mllama'":          plugin.Unsupported,
+		"error loading model vocabulary: unknown pre-tokenizer type: 'strange'":           plugin.Unsupported,
+		"missing tensor 'blk.0.attn_norm.weight'":                                         plugin.Unsupported,
+	} {
+		err := file{path: "a.gguf"}.unloadable(reason)
+		if plugin.KindOf(err) != want || !strings.Contains(err.Error(), reason) {
+			t.Errorf("%q: error %v of kind %d, want kind %d", reason, err, plugin.KindOf(err), want)
+		}
 	}
 }
 

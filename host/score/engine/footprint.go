@@ -12,8 +12,8 @@ import (
 const footprintTokens = 512
 
 // footprint measures this process when it has run a prompt through one model and
-// done nothing else.
-func (e *engine) footprint(ctx context.Context, path string) (plugin.Footprint, error) {
+// done nothing else. It tells where the model went.
+func (e *engine) footprint(ctx context.Context, path string, opened func(score.Opened) error) (plugin.Footprint, error) {
 	before := gpuMemory(gpus())
 	f, err := readFile(path)
 	if err != nil {
@@ -23,7 +23,11 @@ func (e *engine) footprint(ctx context.Context, path string) (plugin.Footprint, 
 	if f.trained > 0 {
 		n = min(n, f.trained)
 	}
-	if _, err := e.open([]score.Model{{Path: path}}, n, false); err != nil {
+	list, err := e.open([]score.Model{{Path: path}}, n, false)
+	if err != nil {
+		return plugin.Footprint{}, err
+	}
+	if err := opened(list[0]); err != nil {
 		return plugin.Footprint{}, err
 	}
 	m := e.models[path]

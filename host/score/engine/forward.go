@@ -6,14 +6,20 @@ import (
 	"time"
 
 	"pare/host/score"
-	"pare/host/tap"
-	"pare/plugin"
 )
 
 // cost is what a forward pass took.
 type cost struct {
 	tokens  int
 	seconds float64
+}
+
+// of is the share that so many of the tokens have.
+func (c cost) of(tokens int) cost {
+	if tokens >= c.tokens {
+		return c
+	}
+	return cost{tokens, c.seconds * float64(tokens) / float64(c.tokens)}
 }
 
 // begin keeps of the context what it has of the first limit tokens, and returns
@@ -64,10 +70,7 @@ func (m *model) decode(tokens []int32, at, first int) (time.Duration, error) {
 	m.context.Synchronize()
 	took := time.Since(began)
 	if len(m.bypass) > 0 {
-		if why := tap.BypassError(); why != nil {
-			m.forget(m.bypass)
-			return took, plugin.Errorf(plugin.Refused, "compute %s: %w", m.name(), why)
-		}
+		err = bypassed(err)
 	}
 	if err != nil {
 		m.forget(m.bypass)

@@ -99,11 +99,11 @@ func (a *answering) run(ctx context.Context, prompt []int32, most int) error {
 		return err
 	}
 	a.PromptTokens = took.tokens
-	token := a.choose()
+	token, ok := a.choose()
 	a.PromptSeconds = time.Since(began).Seconds()
 	began = time.Now()
 	defer func() { a.Seconds = time.Since(began).Seconds() }()
-	for {
+	for ok {
 		a.Tokens++
 		if a.model.handle.TokenIsEog(token) {
 			a.Ended = true
@@ -122,14 +122,20 @@ func (a *answering) run(ctx context.Context, prompt []int32, most int) error {
 		if _, err := a.model.decode([]int32{int32(token)}, at, at); err != nil {
 			return err
 		}
-		token = a.choose()
+		token, ok = a.choose()
 	}
 	return a.voice.end()
 }
 
-// choose takes a token by the logits of the last one of the batch.
-func (a *answering) choose() int {
-	token := a.sampler.Sample(a.model.context, -1)
+// choose takes a token by the logits of the last one of the batch. It reports false
+// where they are not all finite: without some layers a model may come to that, and no
+// token follows.
+func (a *answering) choose() (token int, ok bool) {
+	logits := logitsAt(a.model.context, -1, a.model.handle.NumVocab())
+	if logits == nil || !sound(readRow(logits)) {
+		return 0, false
+	}
+	token = a.sampler.Sample(a.model.context, -1)
 	a.sampler.Accept(token, true)
-	return token
+	return token, true
 }

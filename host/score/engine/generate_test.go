@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"encoding/gob"
 	"io"
@@ -10,7 +11,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/ollama/ollama/fs/gguf"
+
 	"pare/host/score"
+	"pare/integration/tinymodel"
 	"pare/plugin"
 )
 
@@ -54,6 +58,42 @@ func TestMostLikely(t *testing.T) {
 	if want := strings.ToValidUTF8(string(text), "\uFFFD"); a.Text != want {
 		t.Errorf("answer %q, want %q", a.Text, want)
 	}
+}
+
+// TestSpeechless has no token follow where none has a probability.
+func TestSpeechless(t *testing.T) {
+	m, err := tinymodel.New(tinymodel.Config{Architecture: "llama", Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, e := write(t, spoil(t, m)), newTestEngine(t)
+	a, pieces := answer(t, e, score.Generation{Model: score.Model{Path: path}, Prompt: "the light of two bodies", MaxTokens: 12})
+	if a.Tokens != 0 || a.Ended || len(pieces) != 0 || a.PromptTokens == 0 {
+		t.Errorf("answer %+v in pieces %q by a model that computes no numbers", a, pieces)
+	}
+}
+
+// spoil makes the norm before a model's output a list of NaN.
+func spoil(t *testing.T, model []byte) []byte {
+	t.Helper()
+	path := write(t, model)
+	g, err := gguf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	info, r, err := g.TensorReader("output_norm.weight")
+	if err != nil {
+		t.Fatal(err)
+	}
+	weights, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Type != gguf.TensorTypeF32 || bytes.Count(model, weights) != 1 {
+		t.Fatalf("the norm is of type %d, and is found %d times", info.Type, bytes.Count(model, weights))
+	}
+	return bytes.Replace(model, weights, bytes.Repeat([]byte{0, 0, 0xC0, 0x7F}, len(weights)/4), 1)
 }
 
 // TestContinue goes on from an answer and computes only what is new.
@@ -116,7 +156,14 @@ func TestStop(t *testing.T) {
 }
 
 func TestFootprint(t *testing.T) {
-	f, err := newTestEngine(t).footprint(context.Background(), tiny(t, "llama", 1))
+	layers := 0
+	f, err := newTestEngine(t).footprint(context.Background(), tiny(t, "llama", 1), func(o score.Opened) error {
+		layers = o.Layers
+		return nil
+	})
+	if layers != 9 {
+		t.Errorf("it was opened with %d layers, want 9", layers)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

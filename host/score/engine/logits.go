@@ -33,7 +33,8 @@ func divergence(reference []float32, p row, logits []float32, q row) float64 {
 
 // broken is what is said of a token for which a variant's logits are not all
 // finite: a log-probability of -100 and a KL divergence of 100. Leaving layers out
-// can do that to a model, and it is to be seen as far worse than any that works.
+// can do that to a model. What works is never said to be worse than that, so that
+// a broken variant cannot look like the better one.
 const broken = 100
 
 // sound reports whether the logits of a row are all finite.

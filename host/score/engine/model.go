@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"cmp"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/ollama/ollama/envconfig"
 	"github.com/ollama/ollama/llama"
@@ -49,7 +51,7 @@ func load(f file, size, threads int) (*model, error) {
 			return m, nil
 		}
 		m.free()
-		if m.offloaded == 0 {
+		if m.offloaded == 0 || plugin.KindOf(err) != plugin.Unavailable {
 			return nil, err
 		}
 		slog.Warn("a model does not fit into the memory of GPUs; trying fewer layers", "model", f.path, "layers", m.offloaded)
@@ -63,9 +65,26 @@ func (m *model) try(size, threads int) error {
 	m.handle, err = llama.LoadModelFromFile(m.path, llama.ModelParams{Devices: m.devices, NumGpuLayers: m.offloaded, UseMmap: true})
 	if err != nil {
 		m.handle = nil
-		return plugin.Errorf(plugin.Refused, "load model %s: its architecture %q, or a file like this one, is only known to Ollama's own engine; Pare cannot score it yet", m.name(), m.architecture)
+		return m.unloadable(loadReason())
 	}
 	return m.makeContext(size, threads)
+}
+
+// unloadable is the error that a file cannot be loaded for a reason in llama.cpp's
+// words. They are all that tells a file that is damaged, and memory that does not
+// suffice, from an architecture, or a way to write it, that llama.cpp does not know.
+func (f file) unloadable(reason string) error {
+	reason = cmp.Or(reason, "it does not say why")
+	has := func(words ...string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(reason, w) })
+	}
+	switch {
+	case has("alloc", "out of memory", "mmap failed"):
+		return plugin.Errorf(plugin.Unavailable, "load model %s: memory does not suffice (%s); free some", f.name(), reason)
+	case has("corrupted", "invalid data", "duplicated", "failed to load model from", "read error", "unexpectedly reached end"):
+		return plugin.Errorf(plugin.Refused, "load model %s: the file is damaged (%s); get it anew", f.name(), reason)
+	}
+	return plugin.Errorf(plugin.Unsupported, "load model %s: its architecture %q, or a file like this one, is only known to Ollama's own engine; Pare cannot score it yet (%s)", f.name(), f.architecture, reason)
 }
 
 // fit sees to a context of so many tokens and threads. A larger one is kept.

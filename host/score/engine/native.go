@@ -28,5 +28,12 @@ func logitsAt(c *llama.Context, i, vocabulary int) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(p)), vocabulary)
 }
 
+// keepReason has the reasons of loadReason kept.
+func keepReason() { C.keep_reason() }
+
+// loadReason is why the last model could not be loaded, in llama.cpp's words, or "".
+// It is asked once.
+func loadReason() string { return C.GoString(C.load_reason()) }
+
 // freeMemory is what the device of an index has left, in bytes.
 func freeMemory(device uint64) int64 { return int64(C.device_memory(C.size_t(device))) }

@@ -9,6 +9,11 @@
 
 struct llama_context;
 
+// keep_reason has the reason kept for which a model could not be loaded, and the log
+// go on to where it went. load_reason is the latest since it was last asked, or "".
+void keep_reason(void);
+const char *load_reason(void);
+
 void llama_free(struct llama_context *context);
 float *llama_get_logits_ith(struct llama_context *context, int32_t i);
 

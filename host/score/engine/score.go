@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"pare/host/score"
 	"pare/plugin"
@@ -27,7 +28,10 @@ func (e *engine) score(ctx context.Context, r *score.Score, each func(plugin.Sco
 			return err
 		}
 	}
-	most := max(1, e.keep/(4*vocabulary))
+	most := math.MaxInt32
+	if r.Compare && len(r.Variants) > 1 {
+		most = max(1, e.keep/(4*vocabulary))
+	}
 	for _, group := range groups(r.Sequences, most) {
 		if r.Compare && len(r.Variants) > 1 {
 			s.reference.begin(group, vocabulary)
@@ -76,6 +80,9 @@ func (s *scoring) run(ctx context.Context, variant int, group []piece) error {
 		if err != nil {
 			return err
 		}
+		if p.from > s.Sequences[p.sequence].From {
+			took = took.of(p.scored()) // what comes before was counted with the pieces before
+		}
 		out.Computed += took.tokens
 		out.Seconds += took.seconds
 		if !p.last {
@@ -94,13 +101,15 @@ func (s *scoring) run(ctx context.Context, variant int, group []piece) error {
 // position at of its sequence; compared is the number of its row in the reference.
 func (s *scoring) read(out *plugin.Score, variant, compared int, tokens []int32, at int, logits [][]float32) error {
 	rows := read(logits)
-	if err := s.unsound(rows, variant, at); err != nil {
-		return err
+	if variant == 0 {
+		if err := unsound(rows, at); err != nil {
+			return err
+		}
 	}
 	for i, r := range rows {
 		p := -float64(broken)
 		if sound(r) {
-			p = logProb(r, logits[i], tokens[i])
+			p = max(p, logProb(r, logits[i], tokens[i]))
 		}
 		out.LogProb = append(out.LogProb, float32(p))
 	}
@@ -121,7 +130,7 @@ func (s *scoring) read(out *plugin.Score, variant, compared int, tokens []int32,
 		if kl[i] = broken; !sound(rows[i]) {
 			return
 		}
-		kl[i] = float32(divergence(s.reference.at(compared+i, len(logits[i])), s.reference.rows[compared+i], logits[i], rows[i]))
+		kl[i] = float32(min(broken, divergence(s.reference.at(compared+i, len(logits[i])), s.reference.rows[compared+i], logits[i], rows[i])))
 	})
 	out.KL = append(out.KL, kl...)
 	for i, r := range rows {
@@ -130,12 +139,9 @@ func (s *scoring) read(out *plugin.Score, variant, compared int, tokens []int32,
 	return nil
 }
 
-// unsound refuses a whole model that computes nonsense: at is the position in the
-// text of the first row's token. One that runs without layers may.
-func (s *scoring) unsound(rows []row, variant, at int) error {
-	if len(s.Variants[variant].Bypass) > 0 {
-		return nil
-	}
+// unsound refuses a reference, the first variant, that computes nonsense: at is the
+// position in the text of the first row's token. What is held against it may.
+func unsound(rows []row, at int) error {
 	for i, r := range rows {
 		if !sound(r) {
 			return plugin.Errorf(plugin.Refused, "score token %d of a sequence: its logits are not all finite; the model computes nonsense there", at+i)

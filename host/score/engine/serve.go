@@ -111,7 +111,7 @@ func (e *engine) answer(ctx context.Context, r score.Request, reply func(score.R
 		}
 		return reply(score.Reply{Answer: &a})
 	case r.Footprint != nil:
-		f, err := e.footprint(ctx, r.Footprint.Path)
+		f, err := e.footprint(ctx, r.Footprint.Path, func(o score.Opened) error { return reply(score.Reply{Opened: &o}) })
 		if err != nil {
 			return err
 		}

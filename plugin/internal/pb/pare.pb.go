@@ -442,6 +442,7 @@ type PlanRequest struct {
 	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
 	Folder        string                 `protobuf:"bytes,3,opt,name=folder,proto3" json:"folder,omitempty"`
 	Selection     *Selection             `protobuf:"bytes,4,opt,name=selection,proto3" json:"selection,omitempty"`
+	Check         bool                   `protobuf:"varint,5,opt,name=check,proto3" json:"check,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -502,6 +503,13 @@ func (x *PlanRequest) GetSelection() *Selection {
 		return x.Selection
 	}
 	return nil
+}
+
+func (x *PlanRequest) GetCheck() bool {
+	if x != nil {
+		return x.Check
+	}
+	return false
 }
 
 type Job struct {
@@ -1834,6 +1842,7 @@ type Variant struct {
 	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
 	Model         string                 `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
 	Bypass        []int64                `protobuf:"varint,3,rep,packed,name=bypass,proto3" json:"bypass,omitempty"`
+	Digest        string                 `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1887,6 +1896,13 @@ func (x *Variant) GetBypass() []int64 {
 		return x.Bypass
 	}
 	return nil
+}
+
+func (x *Variant) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
 }
 
 type Sequence struct {
@@ -2514,12 +2530,13 @@ const file_pare_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x16\n" +
 	"\x06folder\x18\x02 \x01(\tR\x06folder\x12.\n" +
 	"\x06corpus\x18\x03 \x01(\v2\x16.pare.plugin.v1.CorpusR\x06corpus\x12\x10\n" +
-	"\x03add\x18\x04 \x01(\bR\x03add\"\x88\x01\n" +
+	"\x03add\x18\x04 \x01(\bR\x03add\"\x9e\x01\n" +
 	"\vPlanRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n" +
 	"\x06folder\x18\x03 \x01(\tR\x06folder\x127\n" +
-	"\tselection\x18\x04 \x01(\v2\x19.pare.plugin.v1.SelectionR\tselection\"\x99\x02\n" +
+	"\tselection\x18\x04 \x01(\v2\x19.pare.plugin.v1.SelectionR\tselection\x12\x14\n" +
+	"\x05check\x18\x05 \x01(\bR\x05check\"\x99\x02\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06folder\x18\x02 \x01(\tR\x06folder\x128\n" +
@@ -2624,11 +2641,12 @@ const file_pare_proto_rawDesc = "" +
 	"\rTokenizeReply\x12,\n" +
 	"\x05texts\x18\x01 \x03(\v2\x16.pare.plugin.v1.TokensR\x05texts\" \n" +
 	"\x06Tokens\x12\x16\n" +
-	"\x06tokens\x18\x01 \x03(\x05R\x06tokens\"K\n" +
+	"\x06tokens\x18\x01 \x03(\x05R\x06tokens\"c\n" +
 	"\aVariant\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x16\n" +
-	"\x06bypass\x18\x03 \x03(\x03R\x06bypass\"6\n" +
+	"\x06bypass\x18\x03 \x03(\x03R\x06bypass\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\tR\x06digest\"6\n" +
 	"\bSequence\x12\x16\n" +
 	"\x06tokens\x18\x01 \x03(\x05R\x06tokens\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x03R\x04from\"\xab\x01\n" +
