@@ -296,7 +296,7 @@ func TestBadCommands(t *testing.T) {
 		"--output report.pdf: the name must end":   "eval tiny -o report.pdf",
 		"evaluate: there is no level":              "prune tiny small --drop 2 --evaluate thorough",
 		"read questions riddles.jsonl: line 3":     "prune tiny small --drop 2 --tasks riddles.jsonl",
-		"--drop 50%..10%: give the smaller":        "sweep tiny --drop 50%..10%",
+		"--drop 50%..10%: give shares between 0 and 100%, the smaller first":        "sweep tiny --drop 50%..10%",
 		`"lots" is not a share`:                    "sweep tiny --drop lots",
 		`"NaN" is not a share`:                     "sweep tiny --drop NaN",
 		"rate 1 is out of range":                   "sweep tiny --drop 100%",
