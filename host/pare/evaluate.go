@@ -26,7 +26,11 @@ type judgeFlags struct {
 // register adds the flags; a model is judged at level unless told otherwise.
 func (j *judgeFlags) register(c *cobra.Command, name, level string) {
 	f := c.Flags()
-	f.StringVar(&j.level, name, level, "how much to measure: none, quick or full")
+	levels := "quick or full"
+	if name == "evaluate" { // an evaluation that nobody asked for may be left out
+		levels = "none, quick or full"
+	}
+	f.StringVar(&j.level, name, level, "how much to measure: "+levels)
 	f.StringVar(&j.text, "score", "", "a file of text or JSONL to score instead of the text that comes with Pare")
 	f.StringArrayVar(&j.tasks, "tasks", nil, "a file of multiple-choice questions instead of Pare's own; can be given again")
 	j.registerThresholds(c)

@@ -60,7 +60,7 @@ Ctrl-C stops the sweep; the same command goes on with it.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&drop, "drop", "10%..50%", "shares of the layers: 10%..50% in steps of ten, 10%..30%/5% in steps of five, or 10%,25%")
+	f.StringVar(&drop, "drop", "", "shares of the layers: 10%..50% in steps of ten (the default), 10%..30%/5% in steps of five, or 10%,25%")
 	f.StringVar(&criteria, "criteria", "", "rules to compare, with commas (auto,angular,influence,deepest if not given)")
 	f.IntVar(&r.Seeds, "seeds", 1, "choose on so many halves of the text, to see how much it matters")
 	f.StringVar(&r.Protect, "protect", "", "layers that must stay, such as 0-3,29")
@@ -74,9 +74,12 @@ Ctrl-C stops the sweep; the same command goes on with it.`,
 	return c
 }
 
-// parseRates reads 10%..50%, 10%..30%/5% or 10%,25%.
+// parseRates reads 10%..50%, 10%..30%/5% or 10%,25%; nothing is the default.
 func parseRates(s string) ([]float64, error) {
 	const flag = "--drop"
+	if s == "" {
+		return nil, nil
+	}
 	from, rest, isRange := strings.Cut(s, "..")
 	if !isRange {
 		var rates []float64
