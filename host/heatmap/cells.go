@@ -8,6 +8,7 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
+	"pare/host/canvas"
 	"pare/plugin/layers"
 )
 
@@ -68,8 +69,8 @@ func (f *figure) joined() []layers.Run {
 }
 
 func (f *figure) dot(p panel, at vg.Point, radius vg.Length) {
-	p.DrawGlyphNoClip(draw.GlyphStyle{Color: ink, Radius: radius + .5, Shape: draw.CircleGlyph{}}, at)
-	p.DrawGlyphNoClip(draw.GlyphStyle{Color: white, Radius: radius, Shape: draw.CircleGlyph{}}, at)
+	p.DrawGlyphNoClip(draw.GlyphStyle{Color: canvas.Ink, Radius: radius + .5, Shape: draw.CircleGlyph{}}, at)
+	p.DrawGlyphNoClip(draw.GlyphStyle{Color: canvas.White, Radius: radius, Shape: draw.CircleGlyph{}}, at)
 }
 
 // outline marks a cell, or its surroundings where it is too small to see.
@@ -77,7 +78,7 @@ func (f *figure) outline(p panel, at vg.Point, width, height vg.Length) {
 	w, h := max(width, 7)/2, max(height, 7)/2
 	a, b := vg.Point{X: at.X - w, Y: at.Y - h}, vg.Point{X: at.X + w, Y: at.Y + h}
 	box := []vg.Point{a, {X: b.X, Y: a.Y}, b, {X: a.X, Y: b.Y}, a, {X: b.X, Y: a.Y}} // once round, and on to close the corner
-	p.StrokeLines(draw.LineStyle{Color: white, Width: 3.4}, box)
+	p.StrokeLines(draw.LineStyle{Color: canvas.White, Width: 3.4}, box)
 	p.StrokeLines(draw.LineStyle{Color: vermilion, Width: 1.8}, box)
 }
 
@@ -85,7 +86,7 @@ func (f *figure) outline(p panel, at vg.Point, width, height vg.Length) {
 func (f *figure) legend(p panel, radius vg.Length) {
 	x, y := p.Min.X+(p.Max.X-p.Min.X)*.54, p.Max.Y-18
 	line := func(s string) {
-		p.FillText(style(9, ink, text.XLeft, text.YCenter), vg.Point{X: x + 11, Y: y + 1.2}, s)
+		p.FillText(canvas.Style(9, canvas.Ink, text.XLeft, text.YCenter), vg.Point{X: x + 11, Y: y + 1.2}, s)
 		y -= 14
 	}
 	f.dot(p, vg.Point{X: x, Y: y}, radius)
@@ -118,10 +119,10 @@ func (f *figure) bar(cells panel) {
 	p.frame()
 	for _, v := range round(f.low, f.high, 8, false) {
 		at := p.at(1, v)
-		p.StrokeLine2(draw.LineStyle{Color: faint, Width: .5}, at.X, at.Y, at.X+3, at.Y)
-		p.FillText(style(8, faint, text.XLeft, text.YCenter), vg.Point{X: at.X + 5, Y: at.Y + 1}, number(v))
+		p.StrokeLine2(draw.LineStyle{Color: canvas.Faint, Width: .5}, at.X, at.Y, at.X+3, at.Y)
+		p.FillText(canvas.Style(8, canvas.Faint, text.XLeft, text.YCenter), vg.Point{X: at.X + 5, Y: at.Y + 1}, number(v))
 	}
-	s := style(9, ink, text.XCenter, text.YTop)
+	s := canvas.Style(9, canvas.Ink, text.XCenter, text.YTop)
 	s.Rotation = math.Pi / 2
 	p.FillText(s, vg.Point{X: p.Max.X + 30, Y: (p.Min.Y + p.Max.Y) / 2}, "angular distance / π")
 }

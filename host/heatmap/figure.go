@@ -10,6 +10,7 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
+	"pare/host/canvas"
 	"pare/plugin"
 	"pare/plugin/layers"
 )
@@ -96,11 +97,11 @@ func of(corpora []plugin.CorpusInfo) string {
 // of the single layers under it, on the same scale of layers.
 func (f *figure) draw(c draw.Canvas) {
 	const left, right, above, below, gap = 58, 72, 48, 34, 44
-	c.FillPolygon(white, []vg.Point{c.Min, {X: c.Max.X, Y: c.Min.Y}, c.Max, {X: c.Min.X, Y: c.Max.Y}})
-	title := style(13, ink, text.XLeft, text.YTop)
+	c.FillPolygon(canvas.White, []vg.Point{c.Min, {X: c.Max.X, Y: c.Min.Y}, c.Max, {X: c.Min.X, Y: c.Max.Y}})
+	title := canvas.Style(13, canvas.Ink, text.XLeft, text.YTop)
 	title.Font.Weight = font.WeightBold
 	c.FillText(title, vg.Point{X: c.Min.X + left, Y: c.Max.Y - 12}, f.title)
-	c.FillText(style(8.5, faint, text.XLeft, text.YTop), vg.Point{X: c.Min.X + left, Y: c.Max.Y - 30}, f.subtitle)
+	c.FillText(canvas.Style(8.5, canvas.Faint, text.XLeft, text.YTop), vg.Point{X: c.Min.X + left, Y: c.Max.Y - 30}, f.subtitle)
 
 	height := c.Max.Y - c.Min.Y - above - below - gap - 12
 	curve := height * .17

@@ -6,16 +6,13 @@
 package heatmap
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 
 	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgimg"
-	"gonum.org/v1/plot/vg/vgsvg"
 
+	"pare/host/canvas"
 	"pare/plugin"
 )
 
@@ -28,10 +25,6 @@ type Options struct {
 	Width  int          // of a PNG, pixels; 1280 if 0
 	Height int          // of a PNG, pixels; 1360 if 0
 }
-
-// dpi is the resolution of a PNG. An SVG has the size in inches that the PNG
-// would have.
-const dpi = 144
 
 // Validate names the field at fault.
 func (o Options) Validate() error {
@@ -59,26 +52,11 @@ func Write(w io.Writer, format string, p plugin.Profile, o Options) error {
 	if err != nil {
 		return fmt.Errorf("draw profile: %w", err)
 	}
-	width, height := vg.Length(pixels(o.Width, 1280))*vg.Inch/dpi, vg.Length(pixels(o.Height, 1360))*vg.Inch/dpi
-	var b bytes.Buffer
-	switch format {
-	case "png":
-		c := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(dpi))
-		f.draw(draw.New(c))
-		_, err = vgimg.PngCanvas{Canvas: c}.WriteTo(&b)
-	case "svg":
-		c := vgsvg.New(width, height)
-		f.draw(draw.New(c))
-		_, err = c.WriteTo(&b)
-		b = *bytes.NewBuffer(portable(b.Bytes()))
-	default:
-		err = fmt.Errorf(`format %q: use "png" or "svg"`, format)
-	}
-	if err != nil {
+	width, height := vg.Length(pixels(o.Width, 1280))*vg.Inch/canvas.DPI, vg.Length(pixels(o.Height, 1360))*vg.Inch/canvas.DPI
+	if err := canvas.Write(w, format, width, height, f.draw); err != nil {
 		return fmt.Errorf("draw profile: %w", err)
 	}
-	_, err = w.Write(b.Bytes())
-	return err
+	return nil
 }
 
 func pixels(n, unless int) int {
@@ -86,13 +64,6 @@ func pixels(n, unless int) int {
 		return unless
 	}
 	return n
-}
-
-// portable gives the text of an SVG fonts to fall back on, where the one it was
-// laid out with is not installed.
-func portable(svg []byte) []byte {
-	return bytes.ReplaceAll(svg, []byte("font-family:Liberation Sans;"),
-		[]byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif;"))
 }
 
 // means picks one kind of token, and checks that it can be indexed by the

@@ -1,15 +1,14 @@
 package heatmap
 
 import (
-	"image/color"
 	"math"
 	"strconv"
 
-	"gonum.org/v1/plot/font"
-	"gonum.org/v1/plot/font/liberation"
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"pare/host/canvas"
 )
 
 // A panel is a rectangle of the figure with a linear scale on each side.
@@ -32,27 +31,27 @@ func (p *panel) box(xa, ya, xb, yb float64) []vg.Point {
 }
 
 func (p *panel) frame() {
-	p.StrokeLines(draw.LineStyle{Color: faint, Width: .5}, p.box(p.x0, p.y0, p.x1, p.y1))
+	p.StrokeLines(draw.LineStyle{Color: canvas.Faint, Width: .5}, p.box(p.x0, p.y0, p.x1, p.y1))
 }
 
 // across labels the bottom edge with the given ticks and a title.
 func (p *panel) across(ticks []float64, title string) {
 	for _, x := range ticks {
 		at := vg.Point{X: p.at(x, p.y0).X, Y: p.Min.Y}
-		p.StrokeLine2(draw.LineStyle{Color: faint, Width: .5}, at.X, at.Y, at.X, at.Y-3)
-		p.FillText(style(8, faint, text.XCenter, text.YTop), vg.Point{X: at.X, Y: at.Y - 4.5}, number(x))
+		p.StrokeLine2(draw.LineStyle{Color: canvas.Faint, Width: .5}, at.X, at.Y, at.X, at.Y-3)
+		p.FillText(canvas.Style(8, canvas.Faint, text.XCenter, text.YTop), vg.Point{X: at.X, Y: at.Y - 4.5}, number(x))
 	}
-	p.FillText(style(9, ink, text.XCenter, text.YTop), vg.Point{X: (p.Min.X + p.Max.X) / 2, Y: p.Min.Y - 16}, title)
+	p.FillText(canvas.Style(9, canvas.Ink, text.XCenter, text.YTop), vg.Point{X: (p.Min.X + p.Max.X) / 2, Y: p.Min.Y - 16}, title)
 }
 
 // up labels the left edge; the title stands on its side.
 func (p *panel) up(ticks []float64, title string) {
 	for _, y := range ticks {
 		at := p.at(p.x0, y)
-		p.StrokeLine2(draw.LineStyle{Color: faint, Width: .5}, at.X-3, at.Y, at.X, at.Y)
-		p.FillText(style(8, faint, text.XRight, text.YCenter), vg.Point{X: at.X - 5, Y: at.Y + 1}, number(y))
+		p.StrokeLine2(draw.LineStyle{Color: canvas.Faint, Width: .5}, at.X-3, at.Y, at.X, at.Y)
+		p.FillText(canvas.Style(8, canvas.Faint, text.XRight, text.YCenter), vg.Point{X: at.X - 5, Y: at.Y + 1}, number(y))
 	}
-	s := style(9, ink, text.XCenter, text.YTop)
+	s := canvas.Style(9, canvas.Ink, text.XCenter, text.YTop)
 	s.Rotation = math.Pi / 2
 	p.FillText(s, vg.Point{X: p.Min.X - 40, Y: (p.Min.Y + p.Max.Y) / 2}, title)
 }
@@ -79,12 +78,3 @@ func round(low, high float64, n int, whole bool) []float64 {
 
 // number writes a tick: 0.30000000000000004 as 0.3, and minus zero as 0.
 func number(v float64) string { return strconv.FormatFloat(math.Round(v*1e6)/1e6+0, 'f', -1, 64) }
-
-var fonts = font.NewCache(liberation.Collection())
-
-func style(size vg.Length, c color.Color, x text.XAlignment, y text.YAlignment) text.Style {
-	return text.Style{
-		Color: c, Font: font.Font{Typeface: "Liberation", Variant: "Sans", Size: size},
-		XAlign: x, YAlign: y, Handler: text.Plain{Fonts: fonts},
-	}
-}

@@ -94,7 +94,7 @@ OTHER also how far its probabilities and answers are from MODEL's, and a verdict
 			}
 			return follow(c, asJSON, output, func(ctx context.Context, each func(client.Progress)) (client.Progress, error) {
 				return client.FromEnvironment().Evaluate(ctx, r, each)
-			}, func(last client.Progress) error { return report.EvaluationText(os.Stdout, *last.Evaluation) })
+			})
 		},
 	}
 	flags.register(c, "level", "quick")
@@ -109,7 +109,7 @@ func registerOutput(c *cobra.Command, output *string, asJSON *bool) {
 }
 
 // follow runs a job whose result is printed, and its report written if wanted.
-func follow(c *cobra.Command, asJSON bool, output string, run func(context.Context, func(client.Progress)) (client.Progress, error), show func(client.Progress) error) error {
+func follow(c *cobra.Command, asJSON bool, output string, run func(context.Context, func(client.Progress)) (client.Progress, error)) error {
 	ctx, stop := interruptible(c)
 	defer stop()
 	f := newFollower(asJSON)
@@ -126,7 +126,7 @@ func follow(c *cobra.Command, asJSON bool, output string, run func(context.Conte
 	if asJSON {
 		return nil // the last line was printed as it came
 	}
-	return show(last)
+	return printResult(last)
 }
 
 // reportFormat is that of an output file.

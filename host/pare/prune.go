@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
 	"pare/host/client"
-	"pare/host/report"
 	"pare/plugin"
 	"pare/plugin/layers"
 )
@@ -56,9 +54,10 @@ Ctrl-C stops the job; the same command goes on with it.`,
 			if flags.drop == "" {
 				return errors.New("say how much to remove: --drop 25%, --drop 8 (layers), or --drop 20-27")
 			}
-			ctx, stop := interruptible(c)
-			defer stop()
-			return runPrune(ctx, r, asJSON, output)
+			return follow(c, asJSON, output, func(ctx context.Context, each func(client.Progress)) (client.Progress, error) {
+				made, err := client.FromEnvironment().Prune(ctx, r, each)
+				return client.Progress{Job: made.Job, Report: &made}, err
+			})
 		},
 	}
 	flags.register(c)
@@ -67,24 +66,6 @@ Ctrl-C stops the job; the same command goes on with it.`,
 	judge.register(c, "evaluate", "quick")
 	registerOutput(c, &output, &asJSON)
 	return c
-}
-
-func runPrune(ctx context.Context, r client.PruneRequest, asJSON bool, output string) error {
-	f := newFollower(asJSON)
-	made, err := client.FromEnvironment().Prune(ctx, r, f.show)
-	f.stop()
-	if err := explain(ctx, f, err); err != nil || asJSON && output == "" {
-		return err
-	}
-	if output != "" {
-		if err := writeReport(ctx, made.Job, output); err != nil {
-			return err
-		}
-	}
-	if asJSON {
-		return nil
-	}
-	return report.Text(os.Stdout, made)
 }
 
 // explain words the errors of following a job.

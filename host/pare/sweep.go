@@ -4,14 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"pare/host/client"
-	"pare/host/report"
 )
 
 func newSweep() *cobra.Command {
@@ -56,7 +54,7 @@ Ctrl-C stops the sweep; the same command goes on with it.`,
 			}
 			return follow(c, asJSON, output, func(ctx context.Context, each func(client.Progress)) (client.Progress, error) {
 				return client.FromEnvironment().Sweep(ctx, r, each)
-			}, func(last client.Progress) error { return report.SweepText(os.Stdout, *last.Sweep) })
+			})
 		},
 	}
 	f := c.Flags()

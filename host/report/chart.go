@@ -1,19 +1,14 @@
 package report
 
 import (
-	"bytes"
-	"fmt"
-	"image/color"
 	"io"
 
 	xfont "golang.org/x/image/font"
-	"gonum.org/v1/plot/font"
-	"gonum.org/v1/plot/font/liberation"
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgimg"
-	"gonum.org/v1/plot/vg/vgsvg"
+
+	"pare/host/canvas"
 )
 
 // A chart is a stack of panels on one scale of layers, under a title and a row
@@ -32,7 +27,7 @@ type key struct {
 	line bool
 }
 
-// Sizes in points, of 1/72 inch; a PNG has two pixels to a point.
+// Sizes in points, of 1/72 inch.
 const (
 	chartWidth  = 640
 	panelHeight = 190 // with the gap below it, where the ticks of the layers stand
@@ -41,41 +36,20 @@ const (
 	rowHeight   = 16
 	left        = 18
 	footHeight  = 16
-	dpi         = 144
 )
 
 // write draws the chart as "png" or "svg". Nothing is written if it fails.
 func (c chart) write(w io.Writer, format string) error {
 	height := c.head() + vg.Length(footHeight+panelHeight*len(c.panels))
-	var b bytes.Buffer
-	var err error
-	switch format {
-	case "png":
-		canvas := vgimg.NewWith(vgimg.UseWH(chartWidth, height), vgimg.UseDPI(dpi))
-		c.draw(draw.New(canvas))
-		_, err = vgimg.PngCanvas{Canvas: canvas}.WriteTo(&b)
-	case "svg":
-		canvas := vgsvg.New(chartWidth, height)
-		c.draw(draw.New(canvas))
-		_, err = canvas.WriteTo(&b)
-		b = *bytes.NewBuffer(bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans;"),
-			[]byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif;")))
-	default:
-		err = fmt.Errorf(`format %q: use "png" or "svg"`, format)
-	}
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(b.Bytes())
-	return err
+	return canvas.Write(w, format, chartWidth, height, c.draw)
 }
 
 func (c chart) draw(dc draw.Canvas) {
-	dc.FillPolygon(white, []vg.Point{dc.Min, {X: dc.Max.X, Y: dc.Min.Y}, dc.Max, {X: dc.Min.X, Y: dc.Max.Y}})
-	title := style(13, ink, text.XLeft, text.YTop)
+	dc.FillPolygon(canvas.White, []vg.Point{dc.Min, {X: dc.Max.X, Y: dc.Min.Y}, dc.Max, {X: dc.Min.X, Y: dc.Max.Y}})
+	title := canvas.Style(13, canvas.Ink, text.XLeft, text.YTop)
 	title.Font.Weight = xfont.WeightBold
 	dc.FillText(title, vg.Point{X: left, Y: dc.Max.Y - 12}, c.title)
-	dc.FillText(style(8.5, faint, text.XLeft, text.YTop), vg.Point{X: left, Y: dc.Max.Y - 30}, c.subtitle)
+	dc.FillText(canvas.Style(8.5, canvas.Faint, text.XLeft, text.YTop), vg.Point{X: left, Y: dc.Max.Y - 30}, c.subtitle)
 	for i, row := range c.keyRows() {
 		x := vg.Length(left)
 		for _, k := range row {
@@ -109,7 +83,7 @@ func (c chart) keyRows() [][]key {
 	return rows
 }
 
-var keyStyle = style(9.5, ink, text.XLeft, text.YCenter)
+var keyStyle = canvas.Style(9.5, canvas.Ink, text.XLeft, text.YCenter)
 
 // width is that of the key with the space after it.
 func (k key) width() vg.Length { return 23 + keyStyle.Width(k.name) + 16 }
@@ -120,13 +94,4 @@ func (k key) draw(dc draw.Canvas, at vg.Point) {
 	}
 	dc.DrawGlyphNoClip(k.mark, vg.Point{X: at.X + 9, Y: at.Y})
 	dc.FillText(keyStyle, vg.Point{X: at.X + 23, Y: at.Y + 1.2}, k.name)
-}
-
-var fonts = font.NewCache(liberation.Collection())
-
-func style(size vg.Length, c color.Color, x text.XAlignment, y text.YAlignment) text.Style {
-	return text.Style{
-		Color: c, Font: font.Font{Typeface: "Liberation", Variant: "Sans", Size: size},
-		XAlign: x, YAlign: y, Handler: text.Plain{Fonts: fonts},
-	}
 }

@@ -6,6 +6,8 @@ import (
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"pare/host/canvas"
 )
 
 // A panel is a rectangle of a chart with an axis on two of its sides.
@@ -36,23 +38,23 @@ func (p *panel) at(x, y float64) vg.Point {
 // stand outside of it.
 func (p *panel) draw(dc draw.Canvas, r vg.Rectangle) {
 	p.Canvas = draw.Canvas{Canvas: dc.Canvas, Rectangle: r}
-	line := draw.LineStyle{Color: faint, Width: .6}
+	line := draw.LineStyle{Color: canvas.Faint, Width: .6}
 	for _, t := range p.y.ticks {
 		y := p.at(0, t.value).Y
 		p.StrokeLine2(draw.LineStyle{Color: rule, Width: .6}, p.Min.X, y, p.Max.X, y)
 		p.StrokeLine2(line, p.Min.X-3, y, p.Min.X, y)
-		p.FillText(style(8.5, faint, text.XRight, text.YCenter), vg.Point{X: p.Min.X - 5.5, Y: y + 1}, t.label)
+		p.FillText(canvas.Style(8.5, canvas.Faint, text.XRight, text.YCenter), vg.Point{X: p.Min.X - 5.5, Y: y + 1}, t.label)
 	}
 	for _, t := range p.x.ticks {
 		x := p.Min.X + vg.Length(p.x.share(t.value))*(p.Max.X-p.Min.X)
 		p.StrokeLine2(line, x, p.Min.Y-3, x, p.Min.Y)
-		p.FillText(style(8.5, faint, text.XCenter, text.YTop), vg.Point{X: x, Y: p.Min.Y - 4.5}, t.label)
+		p.FillText(canvas.Style(8.5, canvas.Faint, text.XCenter, text.YTop), vg.Point{X: x, Y: p.Min.Y - 4.5}, t.label)
 	}
 	for _, d := range p.drawings {
 		d.drawOn(p)
 	}
 	p.StrokeLines(line, []vg.Point{{X: p.Min.X, Y: p.Max.Y}, p.Min, {X: p.Max.X, Y: p.Min.Y}})
-	s := style(9.5, ink, text.XCenter, text.YTop)
+	s := canvas.Style(9.5, canvas.Ink, text.XCenter, text.YTop)
 	p.FillText(s, vg.Point{X: (p.Min.X + p.Max.X) / 2, Y: p.Min.Y - 17}, p.below)
 	s.Rotation = math.Pi / 2
 	p.FillText(s, vg.Point{X: p.Min.X - 46, Y: (p.Min.Y + p.Max.Y) / 2}, p.title)

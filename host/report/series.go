@@ -7,6 +7,8 @@ import (
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"pare/host/canvas"
 )
 
 // A point is a value with what bounds it; low and high are the value itself
@@ -57,11 +59,11 @@ func (b bars) drawOn(p *panel) {
 		p.FillPolygon(b.mark.Color, []vg.Point{foot, {X: top.X, Y: foot.Y}, top, {X: foot.X, Y: top.Y}})
 		switch cut := q.y > p.y.max; {
 		case cut && top.X-foot.X > 7:
-			s := style(7.5, white, text.XRight, text.YCenter)
+			s := canvas.Style(7.5, canvas.White, text.XRight, text.YCenter)
 			s.Rotation = math.Pi / 2
 			p.FillText(s, vg.Point{X: p.at(q.x, 0).X + .5, Y: top.Y - 4}, number(q.y))
 		case !cut && q.high > q.low:
-			p.between(ink, .7, q)
+			p.between(canvas.Ink, .7, q)
 		}
 	}
 }
@@ -78,11 +80,11 @@ func (l level) drawOn(p *panel) {
 		return
 	}
 	y := p.at(0, l.at).Y
-	p.StrokeLine2(draw.LineStyle{Color: faint, Width: .8, Dashes: []vg.Length{2, 2}}, p.Min.X, y, p.Max.X, y)
+	p.StrokeLine2(draw.LineStyle{Color: canvas.Faint, Width: .8, Dashes: []vg.Length{2, 2}}, p.Min.X, y, p.Max.X, y)
 	if l.left {
-		p.FillText(style(8, faint, text.XLeft, text.YBottom), vg.Point{X: p.Min.X + 3, Y: y + 1.5}, l.name)
+		p.FillText(canvas.Style(8, canvas.Faint, text.XLeft, text.YBottom), vg.Point{X: p.Min.X + 3, Y: y + 1.5}, l.name)
 	} else {
-		p.FillText(style(8, faint, text.XRight, text.YBottom), vg.Point{X: p.Max.X - 3, Y: y + 1.5}, l.name)
+		p.FillText(canvas.Style(8, canvas.Faint, text.XRight, text.YBottom), vg.Point{X: p.Max.X - 3, Y: y + 1.5}, l.name)
 	}
 }
 
@@ -91,7 +93,7 @@ type ring struct{ x, y float64 }
 
 func (r ring) drawOn(p *panel) { p.DrawGlyphNoClip(bestMark, p.at(r.x, r.y)) }
 
-var bestMark = draw.GlyphStyle{Color: ink, Shape: draw.RingGlyph{}, Radius: 7}
+var bestMark = draw.GlyphStyle{Color: canvas.Ink, Shape: draw.RingGlyph{}, Radius: 7}
 
 // finite keeps the points that can be drawn, with bounds that can be.
 func finite(points []point) []point {

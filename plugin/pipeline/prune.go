@@ -44,7 +44,7 @@ func (p Pipeline) prune(ctx context.Context, j plugin.Job, h plugin.Host, event 
 	}
 	report := plugin.Report{
 		Version: 1, Job: j.ID, Plan: plan, DryRun: j.DryRun, PluginName: "pare " + p.Version,
-		Parent: plugin.ModelInfo{Name: m.Name, Digest: m.Digest, Layers: shape.Layers, Bytes: m.Size, Parameters: shape.Parameters},
+		Parent: infoOf(m, shape),
 	}
 	if !j.DryRun {
 		if err := p.make(ctx, making{model: m, src: src, shape: shape, plan: plan, used: used, job: j}, h, event, &report); err != nil {
