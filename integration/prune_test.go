@@ -95,7 +95,7 @@ func checkJudged(t *testing.T, s *server) {
 	var r plugin.Report
 	checkReports(t, s, s.job("prune").ID, &r, "layers 13-18 of 30 go", "perplexity", "KL divergence", "repair first")
 	e := r.Evaluation
-	if e == nil || e.Verdict == nil || e.Verdict.Say != plugin.Repair || r.Plan.Criterion != "auto" || r.Unmeasured != "" {
+	if e == nil || e.Verdict == nil || e.Verdict.Say != plugin.SayRepair || r.Plan.Criterion != "auto" || r.Unmeasured != "" {
 		t.Fatalf("the report says %+v", r)
 	}
 	if all := e.Text[0]; all.Style != "all" || len(e.Text) < 10 || !(all.Rise.Low > 0.3) || !(all.KL.High < 1.5) || !(all.Agreement.Value > 0.3) {

@@ -128,14 +128,14 @@ type Range struct {
 
 // What a verdict says to do.
 const (
-	Keep    = "keep"
-	Repair  = "repair first"
-	TooMuch = "too much"
+	SayKeep    = "keep"
+	SayRepair  = "repair first"
+	SayTooMuch = "too much"
 )
 
 // A Verdict is one line that a person can act on.
 type Verdict struct {
-	Say        string     `json:"say"`    // Keep, Repair or TooMuch
+	Say        string     `json:"say"`    // SayKeep, SayRepair or SayTooMuch
 	Reason     string     `json:"reason"` // with the numbers it rests on
 	Thresholds Thresholds `json:"thresholds"`
 }

@@ -33,7 +33,7 @@ type Pruner interface {
 	// Plan chooses layers from a kept profile; nothing is written.
 	Plan(ctx context.Context, r PlanRequest) (Plan, error)
 
-	// Prune does a whole job: profile, plan, cut, evaluate, register.
+	// Prune does a whole job: profile, plan, cut, repair, evaluate, register.
 	Prune(ctx context.Context, j Job, h Host, event func(Event)) (Report, error)
 
 	// Evaluate judges a model by itself, against another, or against itself
@@ -69,6 +69,14 @@ type Host interface {
 	// sequences that begin alike: they are done together, in any order.
 	Score(ctx context.Context, r ScoreRequest, each func(Score) error) error
 
+	// Observe runs sequences through a variant of a model, in the same process as
+	// Score, and calls each once per sequence, in any order.
+	Observe(ctx context.Context, r ObserveRequest, each func(Observation) error) error
+
+	// Transcribe turns chats into tokens by the model's own template. A model
+	// without one is Refused.
+	Transcribe(ctx context.Context, model string, chats [][]Message) ([]Transcript, error)
+
 	// Generate has variants of a model answer prompts, in the same process as
 	// Score, and calls each once per prompt and variant. All variants answer a
 	// prompt before the next one begins.
@@ -87,6 +95,7 @@ type Description struct {
 	Name     string
 	Version  string
 	Criteria []string // accepted in Selection.Criterion, the default first
+	Repairs  []string // accepted in Repair.Method, the default first
 }
 
 // A Model is a model in the server's store.
@@ -144,14 +153,17 @@ type Job struct {
 	Name      string   // of the model to be made
 	Force     bool     // replace a model of that name
 	DryRun    bool     // stop at the plan
+	Repair    Repair   // how what is left is healed
 	Evaluate  Evaluate // how the result is judged
 }
 
 // An Event is one step of progress. Stage names what runs now: "trace",
 // "profile", "try" (candidates are run without their layers), "plan", "cut",
-// "evaluate", "sweep", "register"; the server adds "wait" and "plugin". Completed
-// and Total are in bytes of text (trace), bytes of the file (cut), or tokens (try,
-// evaluate, sweep); Total is 0 where nothing is counted.
+// "answer" (the model writes what it is repaired with), "observe", "fit" (closed
+// form), "train", "merge", "evaluate", "sweep", "register"; the server adds "wait"
+// and "plugin". Completed and Total are in bytes of text (trace), bytes of the file
+// (cut, merge), tokens (try, answer, observe, evaluate, sweep) or steps (train);
+// Total is 0 where nothing is counted.
 type Event struct {
 	Stage     string
 	Status    string

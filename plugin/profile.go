@@ -95,6 +95,7 @@ type Report struct {
 	DryRun     bool      `json:"dry_run,omitempty"`
 	PluginName string    `json:"plugin"`
 
+	Repair     *Repaired   `json:"repair,omitempty"`     // nil if none was done
 	Evaluation *Evaluation `json:"evaluation,omitempty"` // nil if none was asked for, or none was possible
 	Unmeasured string      `json:"unmeasured,omitempty"` // why none was possible
 }

@@ -117,5 +117,5 @@ func overSeeds(points []plugin.SweepPoint, differ bool, estimate func(plugin.Swe
 }
 
 func severity(say string) int {
-	return slices.Index([]string{plugin.Keep, plugin.Repair, plugin.TooMuch}, say)
+	return slices.Index([]string{plugin.SayKeep, plugin.SayRepair, plugin.SayTooMuch}, say)
 }

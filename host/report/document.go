@@ -51,7 +51,7 @@ func verdict(v *plugin.Verdict) *banner {
 	if v == nil {
 		return nil
 	}
-	class := map[string]string{plugin.Keep: "keep", plugin.Repair: "repair", plugin.TooMuch: "much"}[v.Say]
+	class := map[string]string{plugin.SayKeep: "keep", plugin.SayRepair: "repair", plugin.SayTooMuch: "much"}[v.Say]
 	return &banner{Class: class, Label: "Verdict: " + plain(v.Say) + ".", Reason: plain(v.Reason)}
 }
 

@@ -30,7 +30,7 @@ func TestTextAdmitsWhatWasNotMeasured(t *testing.T) {
 
 func TestVerdictIsTheLastLineOfAJob(t *testing.T) {
 	r := job()
-	r.Evaluation.Verdict = &plugin.Verdict{Say: plugin.Keep, Reason: "KL 0.02"}
+	r.Evaluation.Verdict = &plugin.Verdict{Say: plugin.SayKeep, Reason: "KL 0.02"}
 	var b bytes.Buffer
 	if err := Text(&b, r); err != nil || !strings.HasSuffix(b.String(), "\n\nVerdict: keep. KL 0.02\n") {
 		t.Errorf("%v:\n%s", err, b.String())
@@ -123,9 +123,9 @@ func TestSeedsThatDifferAreAveraged(t *testing.T) {
 	if math.Abs(c.Ratio.Median-want) > 1e-12 || math.Abs(c.Ratio.Low-math.Exp(rises[0])) > 1e-12 || math.Abs(c.Ratio.High-math.Exp(rises[1])) > 1e-12 {
 		t.Errorf("%+v, want %v from %v", c.Ratio, want, rises)
 	}
-	s.Points[10].Verdict.Say = plugin.TooMuch // of another seed
+	s.Points[10].Verdict.Say = plugin.SayTooMuch // of another seed
 	c = cuts(plugin.Sweep{Points: s.Points[9:12]})[0]
-	if c.Say != plugin.TooMuch {
+	if c.Say != plugin.SayTooMuch {
 		t.Errorf("the verdict %q hides the worst", c.Say)
 	}
 }

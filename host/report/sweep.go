@@ -49,7 +49,7 @@ func proposal(s plugin.Sweep) *banner {
 		if len(b.Text) > 0 && b.Text[0].Rise != nil {
 			reason += "; perplexity " + spread(ratio(*b.Text[0].Rise))
 		}
-		class := map[string]string{plugin.Keep: "keep", plugin.Repair: "repair", plugin.TooMuch: "much"}[b.Verdict.Say]
+		class := map[string]string{plugin.SayKeep: "keep", plugin.SayRepair: "repair", plugin.SayTooMuch: "much"}[b.Verdict.Say]
 		return &banner{Class: class, Label: fmt.Sprintf("Best within +%s perplexity:", asked(s.Tolerance)), Reason: reason + "; " + plain(b.Verdict.Say) + "."}
 	}
 }

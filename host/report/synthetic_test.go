@@ -53,7 +53,7 @@ func evaluation() plugin.Evaluation {
 				After: "The sky is blue because the sky is blue.\n\nThe sky is blue."},
 				{Prompt: "Write a loop in Go.", Before: "```go\nfor i := range 10 {\n\tfmt.Println(i)\n}\n```", After: "```go\nfor i = 10 {\n```"}}},
 		Speed: &plugin.SpeedRatio{Pairs: 8, Prompt: plugin.Range{Median: 1.22, Low: 1.17, High: 1.26}, Generation: plugin.Range{Median: 1.21, Low: 1.18, High: 1.25}},
-		Verdict: &plugin.Verdict{Say: plugin.Repair, Thresholds: sense,
+		Verdict: &plugin.Verdict{Say: plugin.SayRepair, Thresholds: sense,
 			Reason: "KL 0.90 nats a token from the whole model (keep: up to 0.10), the same next token 47% of the time, 13% of the right answers above chance left; arithmetic suffered most"},
 		Corpora:  []plugin.CorpusInfo{{Name: "default", Digest: "sha256:fedcba9876543210", Documents: 18}},
 		Protocol: "chunks of 512 tokens, the second half of each scored",
@@ -113,9 +113,9 @@ func sweep(layers, seeds int) plugin.Sweep {
 					t := styled(style, 40, 25.2, rise*(1+.2*float64(i)), .95*rise*(1+.2*float64(i)), 1/(1+1.2*rise))
 					p.Text = append(p.Text, t)
 				}
-				p.Verdict = plugin.Verdict{Say: plugin.TooMuch, Thresholds: sense}
+				p.Verdict = plugin.Verdict{Say: plugin.SayTooMuch, Thresholds: sense}
 				if .95*rise < 1 {
-					p.Verdict.Say = plugin.Repair
+					p.Verdict.Say = plugin.SayRepair
 				}
 				s.Points = append(s.Points, p)
 			}

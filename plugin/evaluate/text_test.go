@@ -78,7 +78,7 @@ func TestSameModelTwice(t *testing.T) {
 	if *s.After != s.Before {
 		t.Errorf("before %+v, after %+v", s.Before, s.After)
 	}
-	if v := JudgeText(s, plugin.Thresholds{}); v.Say != plugin.Keep {
+	if v := JudgeText(s, plugin.Thresholds{}); v.Say != plugin.SayKeep {
 		t.Errorf("%+v", v)
 	}
 }
@@ -140,7 +140,7 @@ func TestScoresOfBrokenModelsAreJSON(t *testing.T) {
 	if _, err := json.Marshal(e); err != nil {
 		t.Error(err)
 	}
-	if v.Say != plugin.TooMuch {
+	if v.Say != plugin.SayTooMuch {
 		t.Errorf("%+v", v)
 	}
 }

@@ -60,28 +60,28 @@ func judge(text plugin.TextScore, tasks plugin.TaskScore, worst []sufferer, t pl
 
 // worse is the more severe of two verdicts.
 func worse(a, b string) string {
-	order := []string{plugin.Keep, plugin.Repair, plugin.TooMuch}
+	order := []string{plugin.SayKeep, plugin.SayRepair, plugin.SayTooMuch}
 	return order[max(slices.Index(order, a), slices.Index(order, b))]
 }
 
 func byText(s plugin.TextScore, t plugin.Thresholds) string {
 	switch {
 	case s.KL == nil || s.KL.Value <= t.KeepKL:
-		return plugin.Keep
+		return plugin.SayKeep
 	case s.KL.Value <= t.RepairKL:
-		return plugin.Repair
+		return plugin.SayRepair
 	}
-	return plugin.TooMuch
+	return plugin.SayTooMuch
 }
 
 func byTasks(s plugin.TaskScore, t plugin.Thresholds) string {
 	switch {
 	case s.Change == nil || !lostMore(s, t.KeepLoss, 0):
-		return plugin.Keep
+		return plugin.SayKeep
 	case !aboveChance(s) || !lostMore(s, t.RepairLoss, s.Chance):
-		return plugin.Repair
+		return plugin.SayRepair
 	}
-	return plugin.TooMuch
+	return plugin.SayTooMuch
 }
 
 // lostMore reports whether more than a given share of the right answers above a
@@ -194,7 +194,7 @@ func worstTwo(s []sufferer) []sufferer {
 // cutting layers.
 func suffering(worst []sufferer, say string) string {
 	rule := "arithmetic and code suffer first"
-	if say == plugin.Keep {
+	if say == plugin.SayKeep {
 		rule = "arithmetic and code would suffer first"
 	}
 	if len(worst) == 0 {

@@ -34,7 +34,7 @@ func TestVerdictOnSmolLM2(t *testing.T) {
 	v := Judge(smol(), plugin.Thresholds{})
 	const want = "KL 0.9 nats a token from the original model (keep: up to 0.1), the same next token 47% of the time, " +
 		"right answers 44.5% before, 27.5% after (12.8% of those above chance left); worst in arithmetic (KL 1.8), code (KL 1.2)"
-	if v.Say != plugin.Repair || v.Reason != want {
+	if v.Say != plugin.SayRepair || v.Reason != want {
 		t.Errorf("%s: %s", v.Say, v.Reason)
 	}
 	if v.Thresholds != Defaults {
@@ -50,22 +50,22 @@ func TestVerdicts(t *testing.T) {
 		t     plugin.Thresholds
 		say   string
 	}{
-		{"nothing lost", 0, tasks(All, 240, 120, 0, 0), plugin.Thresholds{}, plugin.Keep},
-		{"at the threshold", 0.1, tasks(All, 240, 120, 0, 0), plugin.Thresholds{}, plugin.Keep},
-		{"at the other threshold", 1, plugin.TaskScore{}, plugin.Thresholds{}, plugin.Repair},
-		{"a loss within the noise", 0.05, tasks(All, 240, 110, 10, 3), plugin.Thresholds{}, plugin.Keep},
-		{"a loss beyond doubt", 0.05, tasks(All, 240, 90, 30, 3), plugin.Thresholds{}, plugin.Repair},
-		{"better after", 0.05, tasks(All, 240, 90, 3, 30), plugin.Thresholds{}, plugin.Keep},
-		{"KL alone says repair", 0.11, tasks(All, 240, 120, 0, 0), plugin.Thresholds{}, plugin.Repair},
-		{"KL alone says too much", 1.1, tasks(All, 240, 120, 0, 0), plugin.Thresholds{}, plugin.TooMuch},
-		{"nothing above chance left", 0.5, tasks(All, 240, 40, 160, 10), plugin.Thresholds{}, plugin.TooMuch},
-		{"guessing before", 0.5, tasks(All, 240, 20, 42, 10), plugin.Thresholds{}, plugin.Repair},
-		{"few questions", 0.5, tasks(All, 8, 1, 5, 0), plugin.Thresholds{}, plugin.Repair},
-		{"no tasks", 0.5, plugin.TaskScore{}, plugin.Thresholds{}, plugin.Repair},
-		{"strict on KL", 0.05, plugin.TaskScore{}, plugin.Thresholds{KeepKL: 0.01}, plugin.Repair},
-		{"stricter", 0.05, plugin.TaskScore{}, plugin.Thresholds{KeepKL: 0.01, RepairKL: 0.02}, plugin.TooMuch},
-		{"lenient on tasks", 0.05, tasks(All, 240, 90, 30, 3), plugin.Thresholds{KeepLoss: 0.5}, plugin.Keep},
-		{"strict on tasks", 0.05, tasks(All, 240, 90, 60, 3), plugin.Thresholds{RepairLoss: 0.3}, plugin.TooMuch},
+		{"nothing lost", 0, tasks(All, 240, 120, 0, 0), plugin.Thresholds{}, plugin.SayKeep},
+		{"at the threshold", 0.1, tasks(All, 240, 120, 0, 0), plugin.Thresholds{}, plugin.SayKeep},
+		{"at the other threshold", 1, plugin.TaskScore{}, plugin.Thresholds{}, plugin.SayRepair},
+		{"a loss within the noise", 0.05, tasks(All, 240, 110, 10, 3), plugin.Thresholds{}, plugin.SayKeep},
+		{"a loss beyond doubt", 0.05, tasks(All, 240, 90, 30, 3), plugin.Thresholds{}, plugin.SayRepair},
+		{"better after", 0.05, tasks(All, 240, 90, 3, 30), plugin.Thresholds{}, plugin.SayKeep},
+		{"KL alone says repair", 0.11, tasks(All, 240, 120, 0, 0), plugin.Thresholds{}, plugin.SayRepair},
+		{"KL alone says too much", 1.1, tasks(All, 240, 120, 0, 0), plugin.Thresholds{}, plugin.SayTooMuch},
+		{"nothing above chance left", 0.5, tasks(All, 240, 40, 160, 10), plugin.Thresholds{}, plugin.SayTooMuch},
+		{"guessing before", 0.5, tasks(All, 240, 20, 42, 10), plugin.Thresholds{}, plugin.SayRepair},
+		{"few questions", 0.5, tasks(All, 8, 1, 5, 0), plugin.Thresholds{}, plugin.SayRepair},
+		{"no tasks", 0.5, plugin.TaskScore{}, plugin.Thresholds{}, plugin.SayRepair},
+		{"strict on KL", 0.05, plugin.TaskScore{}, plugin.Thresholds{KeepKL: 0.01}, plugin.SayRepair},
+		{"stricter", 0.05, plugin.TaskScore{}, plugin.Thresholds{KeepKL: 0.01, RepairKL: 0.02}, plugin.SayTooMuch},
+		{"lenient on tasks", 0.05, tasks(All, 240, 90, 30, 3), plugin.Thresholds{KeepLoss: 0.5}, plugin.SayKeep},
+		{"strict on tasks", 0.05, tasks(All, 240, 90, 60, 3), plugin.Thresholds{RepairLoss: 0.3}, plugin.SayTooMuch},
 	} {
 		e := &plugin.Evaluation{Text: []plugin.TextScore{{KL: value(c.kl)}}, Tasks: []plugin.TaskScore{c.tasks}}
 		v := Judge(e, c.t)
@@ -159,7 +159,7 @@ func TestVerdictOnOneModel(t *testing.T) {
 		}
 	}
 	e.Tasks = []plugin.TaskScore{tasks(All, 240, 90, 30, 3)}
-	if v := Judge(e, plugin.Thresholds{}); v.Say != plugin.Repair {
+	if v := Judge(e, plugin.Thresholds{}); v.Say != plugin.SayRepair {
 		t.Errorf("by tasks alone: %+v", v)
 	}
 }

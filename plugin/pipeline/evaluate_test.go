@@ -97,7 +97,7 @@ func TestEvaluateWithout(t *testing.T) {
 		!slices.Equal(a.Bypass, r.Bypass) || a.Footprint != nil {
 		t.Errorf("%+v", a)
 	}
-	if !near(e.Text[0].Rise, 0.8) || !near(e.Text[0].KL, 0.8) || e.Verdict.Say != plugin.Repair {
+	if !near(e.Text[0].Rise, 0.8) || !near(e.Text[0].KL, 0.8) || e.Verdict.Say != plugin.SayRepair {
 		t.Errorf("rise %+v, KL %+v, verdict %+v", e.Text[0].Rise, e.Text[0].KL, e.Verdict)
 	}
 	if e.Tasks[0].Change == nil || len(e.Generation.Samples) != samples || e.Speed.Pairs != 6 {
@@ -105,7 +105,7 @@ func TestEvaluateWithout(t *testing.T) {
 	}
 	runs := b.onlyOnce(t)
 	r.Evaluate.Thresholds.KeepKL = 1
-	if e := b.mustEvaluate(r); e.Verdict.Say != plugin.Keep || e.Verdict.Thresholds.KeepKL != 1 {
+	if e := b.mustEvaluate(r); e.Verdict.Say != plugin.SayKeep || e.Verdict.Thresholds.KeepKL != 1 {
 		t.Errorf("by other thresholds: %+v", e.Verdict)
 	}
 	if b.onlyOnce(t) != runs {
