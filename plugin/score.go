@@ -96,6 +96,7 @@ type GenerateRequest struct {
 	MaxTokens   int     // of an answer, at least 1
 	Temperature float64 // 0: the most likely token, always
 	Seed        uint32
+	Parallel    int // answers under way at a time, of one variant: faster together, and each slower; 0 for 1
 }
 
 // An Answer is what one variant made of one prompt.

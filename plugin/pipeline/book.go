@@ -7,6 +7,7 @@ import (
 
 	"pare/plugin"
 	"pare/plugin/evaluate"
+	"pare/plugin/journal"
 	"pare/plugin/layers"
 )
 
@@ -22,29 +23,29 @@ type trial struct {
 // that none is made twice, by this job or a later one. An entry holds the trials of
 // one passage.
 type book struct {
-	*journal[[]trial]
+	*journal.Journal[[]trial]
 	known map[[2]string]trial // by passage and variant
 }
 
 // The number in the magic is to be raised with every change to how scores are
 // computed, in an engine too: what was scored before cannot be compared then.
-var bookForm = journalForm[[]trial]{
-	name: "scores.bin", magic: "PARESCO2", what: "record of scores",
-	valid: func(*[]trial) error { return nil },
+var bookForm = journal.Form[[]trial]{
+	Name: "scores.bin", Magic: "PARESCO2", What: "record of scores",
+	Valid: func(*[]trial) error { return nil },
 }
 
-func openBook(folder string) (*book, error) { return newBook(bookForm.open(folder)) }
+func openBook(folder string) (*book, error) { return newBook(bookForm.Open(folder)) }
 
 // readBook reads what was tried; nothing can be added.
-func readBook(folder string) (*book, error) { return newBook(bookForm.read(folder)) }
+func readBook(folder string) (*book, error) { return newBook(bookForm.Read(folder)) }
 
-func newBook(j *journal[[]trial], err error) (*book, error) {
+func newBook(j *journal.Journal[[]trial], err error) (*book, error) {
 	if err != nil {
 		return nil, err
 	}
 	b := &book{j, map[[2]string]trial{}}
-	for _, e := range j.all {
-		b.note(e.value)
+	for _, e := range j.All {
+		b.note(e.Value)
 	}
 	return b, nil
 }
@@ -156,7 +157,7 @@ func (b *book) try(ctx context.Context, h plugin.Host, m plugin.Model, vs []vari
 				at++
 			}
 		}
-		if err := b.add(trials); err != nil {
+		if err := b.Add(trials); err != nil {
 			return err
 		}
 		b.note(trials)

@@ -18,7 +18,7 @@ func opened(t *testing.T, folder string) *book {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { b.close() })
+	t.Cleanup(func() { b.Close() })
 	return b
 }
 
@@ -86,7 +86,7 @@ func TestScorerDies(t *testing.T) {
 		if whole := n == passages*each; whole != (err == nil) || !whole && !errors.Is(err, errDied) {
 			t.Fatalf("after %d scores: %v", n, err)
 		}
-		if kept := len(opened(t, folder).all); kept != n/each {
+		if kept := len(opened(t, folder).All); kept != n/each {
 			t.Errorf("after %d scores %d passages are kept, want %d", n, kept, n/each)
 		}
 		h.dies = 0
@@ -104,7 +104,7 @@ func TestDamagedScores(t *testing.T) {
 	ps := h.some(t, 4)
 	vs := []variant{bypassing([]int{1}), bypassing([]int{2})}
 	folder := t.TempDir()
-	path := filepath.Join(folder, bookForm.name)
+	path := filepath.Join(folder, bookForm.Name)
 	var ends []int
 	for i := range ps {
 		opened(t, folder).mustScore(t, h, vs, ps[i:i+1])

@@ -51,7 +51,7 @@ func (p Pipeline) evaluate(ctx context.Context, r plugin.EvaluateRequest, h plug
 	if err != nil {
 		return plugin.Evaluation{}, err
 	}
-	defer b.close()
+	defer b.Close()
 	e, err := j.judge(ctx, b, h, event)
 	if err != nil {
 		return e, err

@@ -5,24 +5,27 @@ import (
 	"encoding/hex"
 
 	"pare/plugin"
+	"pare/plugin/journal"
 )
 
 // frames is what trace.bin holds: all that was ever measured of a model's layers,
 // an entry for each text or group of texts.
-type frames struct{ *journal[plugin.TraceDelta] }
+type frames struct {
+	*journal.Journal[plugin.TraceDelta]
+}
 
-var framesForm = journalForm[plugin.TraceDelta]{
-	name: "trace.bin", magic: "PARETRC1", what: "trace",
-	valid: func(d *plugin.TraceDelta) error { return d.Validate() },
+var framesForm = journal.Form[plugin.TraceDelta]{
+	Name: "trace.bin", Magic: "PARETRC1", What: "trace",
+	Valid: func(d *plugin.TraceDelta) error { return d.Validate() },
 }
 
 func readFrames(folder string) (*frames, error) {
-	j, err := framesForm.read(folder)
+	j, err := framesForm.Read(folder)
 	return &frames{j}, err
 }
 
 func openFrames(folder string) (*frames, error) {
-	j, err := framesForm.open(folder)
+	j, err := framesForm.Open(folder)
 	return &frames{j}, err
 }
 
@@ -30,7 +33,7 @@ func openFrames(folder string) (*frames, error) {
 // texts that none of them covers. It goes corpus by corpus, so that the frames
 // chosen for the first ones stay when one is added: a frame may hold texts of
 // several corpora, and the texts of the earlier ones are gone.
-func (fs *frames) coveringAll(corpora []plugin.CorpusInfo) (found []entry[plugin.TraceDelta], missing map[string]bool) {
+func (fs *frames) coveringAll(corpora []plugin.CorpusInfo) (found []journal.Entry[plugin.TraceDelta], missing map[string]bool) {
 	missing = map[string]bool{}
 	known := map[string]bool{}
 	for _, c := range corpora {
@@ -46,16 +49,16 @@ func (fs *frames) coveringAll(corpora []plugin.CorpusInfo) (found []entry[plugin
 
 // covering returns frames whose texts are all missing, each text once, and takes
 // them off the missing ones.
-func (fs *frames) covering(missing map[string]bool) (found []entry[plugin.TraceDelta]) {
-	for _, fr := range fs.all {
-		whole := len(fr.value.Texts) > 0
-		for _, t := range fr.value.Texts {
+func (fs *frames) covering(missing map[string]bool) (found []journal.Entry[plugin.TraceDelta]) {
+	for _, fr := range fs.All {
+		whole := len(fr.Value.Texts) > 0
+		for _, t := range fr.Value.Texts {
 			whole = whole && missing[t]
 		}
 		if !whole {
 			continue
 		}
-		for _, t := range fr.value.Texts {
+		for _, t := range fr.Value.Texts {
 			delete(missing, t)
 		}
 		found = append(found, fr)
@@ -64,12 +67,12 @@ func (fs *frames) covering(missing map[string]bool) (found []entry[plugin.TraceD
 }
 
 // deltas are the frames' measurements, and the digest of them together.
-func deltas(found []entry[plugin.TraceDelta]) ([]plugin.TraceDelta, string) {
+func deltas(found []journal.Entry[plugin.TraceDelta]) ([]plugin.TraceDelta, string) {
 	all := sha256.New()
 	var out []plugin.TraceDelta
 	for _, fr := range found {
-		all.Write(fr.sum[:])
-		out = append(out, fr.value)
+		all.Write(fr.Sum[:])
+		out = append(out, fr.Value)
 	}
 	return out, "sha256:" + hex.EncodeToString(all.Sum(nil))
 }

@@ -11,6 +11,7 @@ import (
 	"testing/iotest"
 
 	"pare/plugin"
+	"pare/plugin/journal"
 )
 
 // measured is what a model with two layers might show of one text.
@@ -33,10 +34,10 @@ func written(t *testing.T, deltas ...plugin.TraceDelta) (data []byte, ends []int
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := fs.add(d); err != nil {
+		if err := fs.Add(d); err != nil {
 			t.Fatal(err)
 		}
-		fs.close()
+		fs.Close()
 		if data, err = os.ReadFile(filepath.Join(folder, "trace.bin")); err != nil {
 			t.Fatal(err)
 		}
@@ -56,8 +57,8 @@ func reopened(t *testing.T, folder string, data []byte) (*frames, error) {
 
 // texts are those that frames cover, in their order.
 func (fs *frames) texts() (out []string) {
-	for _, f := range fs.all {
-		out = append(out, f.value.Texts...)
+	for _, f := range fs.All {
+		out = append(out, f.Value.Texts...)
 	}
 	return out
 }
@@ -78,16 +79,16 @@ func TestFramesTorn(t *testing.T) {
 		for whole < len(ends) && ends[whole] <= n {
 			whole++
 		}
-		if len(fs.all) != whole {
-			t.Fatalf("%d bytes hold %d whole frames, found %d", n, whole, len(fs.all))
+		if len(fs.All) != whole {
+			t.Fatalf("%d bytes hold %d whole frames, found %d", n, whole, len(fs.All))
 		}
-		if err := fs.add(measured("c", 3)); err != nil {
+		if err := fs.Add(measured("c", 3)); err != nil {
 			t.Fatal(err)
 		}
-		fs.close()
+		fs.Close()
 		want := bytes.Clone(third)
 		if whole > 0 {
-			want = append(bytes.Clone(data[:ends[whole-1]]), third[len(framesForm.magic):]...)
+			want = append(bytes.Clone(data[:ends[whole-1]]), third[len(framesForm.Magic):]...)
 		}
 		if got, err := os.ReadFile(filepath.Join(folder, "trace.bin")); err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("%d bytes, and a frame added, make %d bytes, want %d (%v)", n, len(got), len(want), err)
@@ -100,15 +101,15 @@ func TestFramesTorn(t *testing.T) {
 func TestFramesOfAnotherVersion(t *testing.T) {
 	data, _ := written(t, measured("a", 1))
 	folder := t.TempDir()
-	data[len(framesForm.magic)-1]--
+	data[len(framesForm.Magic)-1]--
 	fs, err := reopened(t, folder, data)
-	if err != nil || len(fs.all) > 0 {
-		t.Fatalf("%d frames, %v", len(fs.all), err)
+	if err != nil || len(fs.All) > 0 {
+		t.Fatalf("%d frames, %v", len(fs.All), err)
 	}
-	if err := fs.add(measured("b", 2)); err != nil {
+	if err := fs.Add(measured("b", 2)); err != nil {
 		t.Fatal(err)
 	}
-	fs.close()
+	fs.Close()
 	want, _ := written(t, measured("b", 2))
 	if got, err := os.ReadFile(filepath.Join(folder, "trace.bin")); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%d bytes, want %d (%v)", len(got), len(want), err)
@@ -125,7 +126,7 @@ func TestFramesDamaged(t *testing.T) {
 		damaged := bytes.Clone(data)
 		damaged[i] ^= 0xff
 		fs, err := reopened(t, folder, damaged)
-		if i < len(framesForm.magic) {
+		if i < len(framesForm.Magic) {
 			if err == nil {
 				t.Fatalf("byte %d of the magic changed, and it was taken for a trace", i)
 			}
@@ -141,13 +142,13 @@ func TestFramesDamaged(t *testing.T) {
 		switch {
 		case i >= ends[0]:
 			want, size = []string{"a"}, ends[0]
-		case i < len(framesForm.magic)+4: // where the first ends is lost
-			want, size = nil, len(framesForm.magic)
+		case i < len(framesForm.Magic)+4: // where the first ends is lost
+			want, size = nil, len(framesForm.Magic)
 		}
 		if got, _ := os.ReadFile(filepath.Join(folder, "trace.bin")); !slices.Equal(fs.texts(), want) || len(got) != size {
 			t.Fatalf("byte %d changed: texts %q in %d bytes, want %q in %d", i, fs.texts(), len(got), want, size)
 		}
-		fs.close()
+		fs.Close()
 	}
 }
 
@@ -158,7 +159,7 @@ func TestFramesOfZeros(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer fs.close()
+	defer fs.Close()
 	if got, _ := os.ReadFile(fs.file.Name()); !slices.Equal(fs.texts(), []string{"a"}) || !bytes.Equal(got, data) {
 		t.Errorf("texts %q in %d bytes, want a in %d", fs.texts(), len(got), len(data))
 	}
@@ -180,7 +181,7 @@ func TestFramesUnreadable(t *testing.T) {
 func TestReadWhileAdding(t *testing.T) {
 	data, ends := written(t, measured("a", 1), measured("b", 2))
 	folder := filepath.Join(t.TempDir(), "model")
-	if fs, err := readFrames(folder); err != nil || len(fs.all) > 0 {
+	if fs, err := readFrames(folder); err != nil || len(fs.All) > 0 {
 		t.Fatalf("no trace: %v, %v", fs, err)
 	}
 	if _, err := os.Stat(folder); !os.IsNotExist(err) {
@@ -190,8 +191,8 @@ func TestReadWhileAdding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer adding.close()
-	for i := len(framesForm.magic); i < len(data); i++ {
+	defer adding.Close()
+	for i := len(framesForm.Magic); i < len(data); i++ {
 		if _, err := adding.file.Write(data[i : i+1]); err != nil {
 			t.Fatal(err)
 		}
@@ -216,7 +217,7 @@ func TestCovering(t *testing.T) {
 	both.Texts = []string{"a", "b"}
 	fs := &frames{&journal[plugin.TraceDelta]{}}
 	for _, d := range []plugin.TraceDelta{measured("a", 1), both, measured("a", 2), measured("c", 4), {}} {
-		fs.all = append(fs.all, entry[plugin.TraceDelta]{value: d})
+		fs.All = append(fs.All, journal.Entry[plugin.TraceDelta]{Value: d})
 	}
 	for wanted, c := range map[string]struct{ found, missing int }{"a": {1, 0}, "b": {0, 1}, "ab": {1, 1}, "ac": {2, 0}, "": {0, 0}} {
 		var names []string

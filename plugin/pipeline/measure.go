@@ -51,7 +51,7 @@ func measure(ctx context.Context, m plugin.Model, shape convert.Model, r plugin.
 	if err != nil {
 		return plugin.Profile{}, nil, err
 	}
-	defer fs.close()
+	defer fs.Close()
 	corpora, docs, err := wanted(r, kept, fs)
 	if err != nil {
 		return plugin.Profile{}, nil, err
@@ -139,7 +139,7 @@ func (fs *frames) traceMissing(ctx context.Context, m plugin.Model, missing map[
 		if d.Model != m.Digest {
 			return plugin.Errorf(plugin.Unavailable, "the model was replaced while it was traced; ask again")
 		}
-		if err := fs.add(d); err != nil {
+		if err := fs.Add(d); err != nil {
 			return err
 		}
 		for _, t := range d.Texts {

@@ -163,7 +163,7 @@ func (k making) judge(ctx context.Context, path string, h plugin.Host, event fun
 	if err != nil {
 		return err
 	}
-	defer b.close()
+	defer b.Close()
 	judging := judging{
 		model: k.model, window: windowOf(k.shape), config: config, used: k.used,
 		before: plugin.Measured{ModelInfo: report.Parent},

@@ -178,6 +178,16 @@ func (s *fakeScorer) Generate(ctx context.Context, r plugin.GenerateRequest, eac
 	return nil
 }
 
+// Observe implements plugin.Host.
+func (s *fakeScorer) Observe(context.Context, plugin.ObserveRequest, func(plugin.Observation) error) error {
+	return plugin.Errorf(plugin.Unsupported, "this host observes nothing")
+}
+
+// Transcribe implements plugin.Host.
+func (s *fakeScorer) Transcribe(context.Context, string, [][]plugin.Message) ([]plugin.Transcript, error) {
+	return nil, plugin.Errorf(plugin.Refused, "this host's model has no template")
+}
+
 // Footprint implements plugin.Host.
 func (s *fakeScorer) Footprint(_ context.Context, _ string, v plugin.Variant) (plugin.Footprint, error) {
 	s.calls++

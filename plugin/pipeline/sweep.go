@@ -128,7 +128,7 @@ func (w *sweeping) run(ctx context.Context) (plugin.Sweep, error) {
 	if err != nil {
 		return plugin.Sweep{}, err
 	}
-	defer b.close()
+	defer b.Close()
 	text, err := scoredText(r.Evaluate.Corpus, used)
 	if err != nil {
 		return plugin.Sweep{}, err

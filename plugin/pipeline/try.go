@@ -48,7 +48,7 @@ func (c choice) try(ctx context.Context, r plugin.ProfileRequest, h plugin.Host,
 	if err != nil {
 		return plugin.Plan{}, err
 	}
-	defer b.close()
+	defer b.Close()
 	status := cmp.Or(c.status, "running the model without some layers")
 	event(plugin.Event{Stage: "try", Status: status})
 	read, err := read(r.Corpus)

@@ -8,6 +8,7 @@ import (
 	"pare/gguf"
 	"pare/plugin"
 	"pare/plugin/corpus"
+	"pare/plugin/journal"
 )
 
 // usedText holds the digests of all text that layers were chosen by, which is
@@ -20,21 +21,21 @@ const paragraphBytes = 40
 
 // usedForm is that of used.bin, which grows with all text that is traced, or that
 // losses are compared on, before that is done.
-var usedForm = journalForm[[]string]{
-	name: "used.bin", magic: "PAREUSE1", what: "record of used text",
-	valid: func(*[]string) error { return nil },
+var usedForm = journal.Form[[]string]{
+	Name: "used.bin", Magic: "PAREUSE1", What: "record of used text",
+	Valid: func(*[]string) error { return nil },
 }
 
 // noteUsed records in a model's folder that layers are chosen by documents.
 func noteUsed(folder string, docs []corpus.Document) error {
-	known, err := usedForm.open(folder)
+	known, err := usedForm.Open(folder)
 	if err != nil {
 		return err
 	}
-	defer known.close()
+	defer known.Close()
 	used := usedText{}
-	for _, e := range known.all {
-		used.add(e.value)
+	for _, e := range known.All {
+		used.add(e.Value)
 	}
 	var fresh []string
 	for _, d := range docs {
@@ -48,7 +49,7 @@ func noteUsed(folder string, docs []corpus.Document) error {
 	if len(fresh) == 0 {
 		return nil
 	}
-	return known.add(fresh)
+	return known.Add(fresh)
 }
 
 // marks are the digests of a piece of text and of its paragraphs.
@@ -76,19 +77,19 @@ func everUsed(profiles string, m plugin.Model, f *gguf.File) (usedText, error) {
 	used := usedText{}
 	for _, digest := range digests {
 		folder := plugin.ProfileFolder(profiles, digest)
-		noted, err := usedForm.read(folder)
+		noted, err := usedForm.Read(folder)
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range noted.all {
-			used.add(e.value)
+		for _, e := range noted.All {
+			used.add(e.Value)
 		}
 		traced, err := readFrames(folder)
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range traced.all {
-			used.add(e.value.Texts)
+		for _, e := range traced.All {
+			used.add(e.Value.Texts)
 		}
 	}
 	return used, nil

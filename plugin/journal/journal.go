@@ -1,4 +1,6 @@
-package pipeline
+// Package journal keeps what was measured of a model in files that only grow, so
+// that it is measured once, whatever ends the process.
+package journal
 
 import (
 	"bytes"
@@ -14,61 +16,61 @@ import (
 	"path/filepath"
 )
 
-// A journal is a file to which what was measured of a model is added, and never
+// A Journal is a file to which what was measured of a model is added, and never
 // changed: after the magic, each entry is its length and its CRC-32C, 4 bytes
 // each, little-endian, and a gob of T. An entry that a crash cut short is dropped,
 // and one that was damaged later is passed over.
-type journal[T any] struct {
-	journalForm[T]
+type Journal[T any] struct {
+	Form[T]
 	file *os.File // open for adding; nil if it was only read
-	all  []entry[T]
+	All  []Entry[T]
 }
 
-// A journalForm is what journals of a kind have in common.
-type journalForm[T any] struct {
-	name  string // of the file
-	magic string // 8 bytes, the last one a version; files of others are begun anew
-	what  string // it holds, for errors: "trace"
-	valid func(*T) error
+// A Form is what journals of a kind have in common.
+type Form[T any] struct {
+	Name  string // of the file
+	Magic string // 8 bytes, the last one a version; files of others are begun anew
+	What  string // it holds, for errors: "trace"
+	Valid func(*T) error
 }
 
-// An entry is a value and what identifies it.
-type entry[T any] struct {
-	value T
-	sum   [sha256.Size]byte
+// An Entry is a value and what identifies it.
+type Entry[T any] struct {
+	Value T
+	Sum   [sha256.Size]byte
 }
 
 const maxEntry = 256 << 20 // bytes; the trace of a model of 1,024 layers needs 25 MB
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// read reads the entries in a model's folder, if there are any. It changes
+// Read reads the entries in a model's folder, if there are any. It changes
 // nothing: what looks torn may be an entry that another is adding just now.
-func (form journalForm[T]) read(folder string) (*journal[T], error) {
-	f, err := os.Open(filepath.Join(folder, form.name))
+func (form Form[T]) Read(folder string) (*Journal[T], error) {
+	f, err := os.Open(filepath.Join(folder, form.Name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return &journal[T]{journalForm: form}, nil
+		return &Journal[T]{Form: form}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the %s: %w", form.what, err)
+		return nil, fmt.Errorf("read the %s: %w", form.What, err)
 	}
 	defer f.Close()
 	all, _, err := form.load(f)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", f.Name(), err)
 	}
-	return &journal[T]{journalForm: form, all: all}, nil
+	return &Journal[T]{Form: form, All: all}, nil
 }
 
-// open reads the entries in a model's folder, or starts a new file, for adding.
+// Open reads the entries in a model's folder, or starts a new file, for adding.
 // There must be one caller at a time.
-func (form journalForm[T]) open(folder string) (*journal[T], error) {
+func (form Form[T]) Open(folder string) (*Journal[T], error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return nil, fmt.Errorf("keep the %s: %w", form.what, err)
+		return nil, fmt.Errorf("keep the %s: %w", form.What, err)
 	}
-	f, err := os.OpenFile(filepath.Join(folder, form.name), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(filepath.Join(folder, form.Name), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("keep the %s: %w", form.what, err)
+		return nil, fmt.Errorf("keep the %s: %w", form.What, err)
 	}
 	all, end, err := form.load(f)
 	if err == nil {
@@ -78,13 +80,13 @@ func (form journalForm[T]) open(folder string) (*journal[T], error) {
 		f.Close()
 		return nil, fmt.Errorf("read %s: %w", f.Name(), err)
 	}
-	return &journal[T]{journalForm: form, file: f, all: all}, nil
+	return &Journal[T]{Form: form, file: f, All: all}, nil
 }
 
 // load reads all whole entries and says where the last of them ends: at 0 if not
 // even the magic is there.
-func (form journalForm[T]) load(f io.Reader) (all []entry[T], end int64, err error) {
-	magic := make([]byte, len(form.magic))
+func (form Form[T]) load(f io.Reader) (all []Entry[T], end int64, err error) {
+	magic := make([]byte, len(form.Magic))
 	if _, err := io.ReadFull(f, magic); torn(err) {
 		return nil, 0, nil
 	} else if err != nil {
@@ -93,8 +95,8 @@ func (form journalForm[T]) load(f io.Reader) (all []entry[T], end int64, err err
 	if form.isOther(string(magic)) {
 		return nil, 0, nil // what it holds is measured anew
 	}
-	if string(magic) != form.magic {
-		return nil, 0, fmt.Errorf("it is not a %s of this version of Pare; delete it to measure the model again", form.what)
+	if string(magic) != form.Magic {
+		return nil, 0, fmt.Errorf("it is not a %s of this version of Pare; delete it to measure the model again", form.What)
 	}
 	end = int64(len(magic))
 	for at := end; ; {
@@ -118,20 +120,20 @@ func (form journalForm[T]) load(f io.Reader) (all []entry[T], end int64, err err
 }
 
 // isOther reports whether a magic is that of another version, a digit at its end.
-func (form journalForm[T]) isOther(magic string) bool {
+func (form Form[T]) isOther(magic string) bool {
 	last := len(magic) - 1
-	return magic != form.magic && magic[:last] == form.magic[:last] && magic[last] >= '0' && magic[last] <= '9'
+	return magic != form.Magic && magic[:last] == form.Magic[:last] && magic[last] >= '0' && magic[last] <= '9'
 }
 
 // endAt cuts off what follows the last whole entry, and goes there to add.
-func (form journalForm[T]) endAt(f *os.File, end int64) error {
+func (form Form[T]) endAt(f *os.File, end int64) error {
 	if err := f.Truncate(end); err != nil {
 		return err
 	}
 	if _, err := f.Seek(end, io.SeekStart); err != nil || end > 0 {
 		return err
 	}
-	_, err := f.WriteString(form.magic)
+	_, err := f.WriteString(form.Magic)
 	return err
 }
 
@@ -169,31 +171,31 @@ func nextEntry(r io.Reader) (payload []byte, size int64, err error) {
 	return b.Bytes(), size, nil
 }
 
-func (form journalForm[T]) decode(payload []byte) (entry[T], error) {
-	e := entry[T]{sum: sha256.Sum256(payload)}
-	if err := gob.NewDecoder(bytes.NewReader(payload)).Decode(&e.value); err != nil {
-		return e, fmt.Errorf("decode an entry of the %s: %w", form.what, err)
+func (form Form[T]) decode(payload []byte) (Entry[T], error) {
+	e := Entry[T]{Sum: sha256.Sum256(payload)}
+	if err := gob.NewDecoder(bytes.NewReader(payload)).Decode(&e.Value); err != nil {
+		return e, fmt.Errorf("decode an entry of the %s: %w", form.What, err)
 	}
-	return e, form.valid(&e.value)
+	return e, form.Valid(&e.Value)
 }
 
-// add appends a value; when add returns it is on disk.
-func (j *journal[T]) add(v T) error {
+// Add appends a value; when Add returns it is on disk.
+func (j *Journal[T]) Add(v T) error {
 	var b bytes.Buffer
 	if err := gob.NewEncoder(&b).Encode(v); err != nil {
-		return fmt.Errorf("keep the %s: %w", j.what, err)
+		return fmt.Errorf("keep the %s: %w", j.What, err)
 	}
 	var head [8]byte
 	binary.LittleEndian.PutUint32(head[:4], uint32(b.Len()))
 	binary.LittleEndian.PutUint32(head[4:], crc32.Checksum(b.Bytes(), castagnoli))
 	if _, err := j.file.Write(append(head[:], b.Bytes()...)); err != nil {
-		return fmt.Errorf("keep the %s: %w", j.what, err)
+		return fmt.Errorf("keep the %s: %w", j.What, err)
 	}
 	if err := j.file.Sync(); err != nil {
-		return fmt.Errorf("keep the %s: %w", j.what, err)
+		return fmt.Errorf("keep the %s: %w", j.What, err)
 	}
-	j.all = append(j.all, entry[T]{v, sha256.Sum256(b.Bytes())})
+	j.All = append(j.All, Entry[T]{v, sha256.Sum256(b.Bytes())})
 	return nil
 }
 
-func (j *journal[T]) close() error { return j.file.Close() }
+func (j *Journal[T]) Close() error { return j.file.Close() }

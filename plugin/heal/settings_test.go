@@ -1,0 +1,91 @@
+package heal
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"pare/plugin"
+)
+
+func TestSettingsFollowTheRate(t *testing.T) {
+	for _, c := range []struct {
+		preset  string
+		removed int
+		rank    int
+		rate    float64
+		steps   int
+	}{
+		{"", 6, 8, 5e-4, 100},
+		{"", 9, 16, 5e-4, 200},
+		{"review", 6, 8, 1e-4, 150},
+		{"review", 7, 8, 5e-5, 250},
+		{"review", 12, 16, 5e-5, 400},
+		{"review", 29, 16, 2e-5, 500},
+	} {
+		r, err := Settings(plugin.Repair{Preset: c.preset}, 30, c.removed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Rank != c.rank || r.LearningRate != c.rate || r.Steps != c.steps || r.Method != plugin.RepairLinearQLoRA || r.Loss != plugin.LossDistill {
+			t.Errorf("%q, %d of 30 removed: %+v", c.preset, c.removed, r)
+		}
+	}
+	r, err := Settings(plugin.Repair{Rank: 4, Alpha: 4, Steps: 7, LearningRate: 1e-3}, 30, 6)
+	if err != nil || r.Rank != 4 || r.Alpha != 4 || r.Steps != 7 || r.LearningRate != 1e-3 || r.WarmUp != 1 {
+		t.Errorf("what was given is changed: %+v, %v", r, err)
+	}
+}
+
+func TestSettingsRefuse(t *testing.T) {
+	for want, r := range map[string]plugin.Repair{
+		`no method "lora"`:   {Method: "lora"},
+		`no loss "mse"`:      {Loss: "mse"},
+		`no targets "q"`:     {Targets: "q"},
+		`no preset "best"`:   {Preset: "best"},
+		`layers is "top"`:    {Layers: "top"},
+		`"window:0"`:         {Layers: "window:0"},
+		"rank is -1":         {Rank: -1},
+		"alpha is -2":        {Alpha: -2},
+		"dropout is 1":       {Dropout: 1},
+		"bits is 3":          {Bits: 3},
+		"steps is -5":        {Steps: -5},
+		"length is 8":        {Length: 8},
+		"does not come in 3": {Accumulate: 3},
+		"learning rate is 2": {LearningRate: 2},
+		"batch is -1":        {Batch: -1},
+		"clip is -1":         {Clip: -1},
+	} {
+		_, err := Settings(r, 30, 6)
+		if err == nil || !strings.Contains(err.Error(), want) || plugin.KindOf(err) != plugin.Invalid {
+			t.Errorf("%+v: %v, not %q", r, err, want)
+		}
+	}
+}
+
+func TestTrainedLayers(t *testing.T) {
+	for _, c := range []struct {
+		layers string
+		remove []int
+		want   []int
+	}{
+		{"above", []int{3, 4}, []int{2, 3, 4, 5}},
+		{"above", []int{0, 1}, []int{0, 1, 2, 3, 4, 5}},
+		{"all", []int{3, 4}, []int{0, 1, 2, 3, 4, 5}},
+		{"window:1", []int{3, 4}, []int{2, 3}},
+		{"window:1", []int{2, 6}, []int{1, 2, 4, 5}},
+		{"window:9", []int{3, 4}, []int{0, 1, 2, 3, 4, 5}},
+		{"above", []int{6, 7}, []int{5}},
+	} {
+		got, err := trained(plugin.Repair{Layers: c.layers}, 8, c.remove)
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%s of 8 without %v: %v, %v, not %v", c.layers, c.remove, got, err, c.want)
+		}
+	}
+}
+
+func TestRuns(t *testing.T) {
+	if got := runs([]int{2, 3, 5, 8, 9}); !slices.Equal(got, [][2]int{{2, 3}, {5, 5}, {8, 9}}) {
+		t.Errorf("runs are %v", got)
+	}
+}
