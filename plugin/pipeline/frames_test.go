@@ -207,7 +207,7 @@ func TestReadWhileAdding(t *testing.T) {
 func TestCovering(t *testing.T) {
 	both := measured("a", 3)
 	both.Texts = []string{"a", "b"}
-	fs := &frames{&journal[plugin.TraceDelta]{}}
+	fs := &frames{&journal.Journal[plugin.TraceDelta]{}}
 	for _, d := range []plugin.TraceDelta{measured("a", 1), both, measured("a", 2), measured("c", 4), {}} {
 		fs.All = append(fs.All, journal.Entry[plugin.TraceDelta]{Value: d})
 	}
