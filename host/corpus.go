@@ -23,8 +23,8 @@ const maxCorpus = 64 << 20
 // ownCorpus is the name by which a request asks for the plugin's own text.
 const ownCorpus = "default"
 
-// texts are what comes with a request: the text of a corpus, text to score,
-// questions. They are put into the job's folder.
+// texts are what comes with a request: the text of a corpus, text to score or to
+// learn from, questions. They are put into the job's folder.
 type texts struct {
 	files   []textFile
 	digests []string // of all of them, in an order that does not change
@@ -79,6 +79,28 @@ func (t *texts) takeEvaluate(e *client.Evaluate, into *plugin.Evaluate) error {
 	return t.take("text to score", "scored", e.Corpus, &into.Corpus)
 }
 
+// takeRepair checks how a job repairs, adds what it learns from and notes both in
+// the record. A dry run repairs nothing.
+func (t *texts) takeRepair(r *client.Repair, rec *record) error {
+	settings, err := r.Settings()
+	if err != nil {
+		return err
+	}
+	if rec.DryRun {
+		rec.Repair.Method = plugin.RepairNone
+		return nil
+	}
+	rec.Repair = settings
+	if r == nil || r.Data == nil || *r.Data == (client.Corpus{Name: plugin.DataSelf}) {
+		return nil
+	}
+	const field = "repair: data"
+	if *r.Data == (client.Corpus{Name: ownCorpus}) {
+		return plugin.Errorf(plugin.Invalid, "%s: give text, or leave it out to learn from answers that the uncut model writes", field)
+	}
+	return t.take(field, "lessons", r.Data, &rec.Lessons)
+}
+
 // write puts the texts into a folder.
 func (t *texts) write(folder string) error {
 	for _, f := range t.files {
@@ -114,7 +136,7 @@ func corpusText(field string, c *client.Corpus) ([]byte, string, error) {
 		return nil, "", tooLong(field, int64(len(text)))
 	}
 	if len(text) == 0 {
-		return nil, "", plugin.Errorf(plugin.Invalid, "%s: it is empty; give some text, or leave it out to use the one that comes with Pare", field)
+		return nil, "", plugin.Errorf(plugin.Invalid, "%s: it is empty; give some text, or leave it out", field)
 	}
 	sum := sha256.Sum256(append([]byte(c.Name+"\x00"), text...))
 	return text, hex.EncodeToString(sum[:]), nil

@@ -2,7 +2,8 @@
 // with the routes of /api/prune beside it.
 //
 //	server.go    what runs inside `pare serve`, and how it starts and ends
-//	store.go     models by name; register.go naming a finished GGUF
+//	store.go     models by name; register.go naming a finished GGUF, origin.go
+//	             what a cut one came from
 //	lend.go      the services a plugin gets: Model, Trace, Register;
 //	             scoring.go the others, in the scoring process
 //	chat.go      the prompt that a model's own template makes

@@ -32,7 +32,7 @@ type job struct {
 	done   chan struct{} // closed when the job has ended
 
 	mu        sync.Mutex
-	lines     []client.Progress // one for each stage and status, the latest of each
+	lines     []client.Progress // the latest of each step; see sameStep
 	starts    []start           // of lines
 	changed   chan struct{}     // closed and replaced at every change
 	followers int
@@ -59,7 +59,7 @@ func (j *job) report(e plugin.Event) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	p := client.Progress{Job: j.id, Stage: e.Stage, Status: e.Status, Completed: e.Completed, Total: e.Total}
-	i := slices.IndexFunc(j.lines, func(l client.Progress) bool { return l.Stage == e.Stage && l.Status == e.Status })
+	i := slices.IndexFunc(j.lines, func(l client.Progress) bool { return sameStep(l, e) })
 	if i < 0 {
 		j.lines = append(j.lines, p)
 		j.starts = append(j.starts, start{time.Now(), e.Completed})
@@ -68,6 +68,12 @@ func (j *job) report(e plugin.Event) {
 		j.lines[i] = p
 	}
 	j.notify()
+}
+
+// sameStep tells whether an event goes on with what a line is about. Training is
+// one step although its status, which tells the loss, is never the same.
+func sameStep(l client.Progress, e plugin.Event) bool {
+	return l.Stage == e.Stage && (l.Status == e.Status || e.Stage == "train")
 }
 
 // pace is the units a second since the start and the seconds left.

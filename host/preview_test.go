@@ -53,6 +53,10 @@ func play(requests *gob.Decoder, replies *gob.Encoder) {
 			for _, text := range r.Tokenize.Texts {
 				replies.Encode(score.Reply{Tokens: [][]int32{playedTokens(text)}})
 			}
+		case r.Transcribe != nil:
+			playTranscripts(r.Transcribe, replies)
+		case r.Observe != nil:
+			playObservations(r.Observe, replies)
 		case r.Score != nil:
 			last.Failure = playScores(r.Score, replies)
 		case r.Generate != nil && strings.HasPrefix(r.Generate.Prompt, "endless"):

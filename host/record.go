@@ -25,6 +25,9 @@ type record struct {
 	Add       bool             `json:"add,omitempty"` // of a profile
 	Selection plugin.Selection `json:"selection"`     // of a prune job
 	Force     bool             `json:"force,omitempty"`
+	Discard   bool             `json:"discard,omitempty"` // judge the result and do not register it
+	Repair    plugin.Repair    `json:"repair"`
+	Lessons   plugin.Corpus    `json:"lessons"`          // Repair.Data, in the job's folder
 	Evaluate  plugin.Evaluate  `json:"evaluate"`         // its texts are in the job's folder
 	Other     string           `json:"other,omitempty"`  // of an evaluation
 	Bypass    []int            `json:"bypass,omitempty"` // likewise
@@ -50,14 +53,15 @@ type sweepPlan struct {
 func (r *record) identify(texts []string) error {
 	b, err := json.Marshal(struct {
 		Kind, Model, Digest, Name, Other string
-		Add, DryRun                      bool
+		Add, DryRun, Discard             bool
 		Selection                        plugin.Selection
 		Bypass                           []int
 		Sweep                            *sweepPlan
 		Level                            string
 		Thresholds                       plugin.Thresholds
+		Repair                           plugin.Repair
 		Texts                            []string
-	}{r.Kind, r.Model, r.Digest, r.Name, r.Other, r.Add, r.DryRun, r.Selection, r.Bypass, r.Sweep, r.Evaluate.Level, r.Evaluate.Thresholds, texts})
+	}{r.Kind, r.Model, r.Digest, r.Name, r.Other, r.Add, r.DryRun, r.Discard, r.Selection, r.Bypass, r.Sweep, r.Evaluate.Level, r.Evaluate.Thresholds, r.Repair, texts})
 	if err != nil {
 		return fmt.Errorf("identify job: %w", err)
 	}
@@ -79,7 +83,7 @@ func (r *record) made() bool {
 // forgetTexts deletes a user's texts, which are kept no longer than the job runs:
 // whoever asks for the job again sends them again.
 func (r *record) forgetTexts() {
-	for _, c := range append([]plugin.Corpus{r.Corpus, r.Evaluate.Corpus}, r.Evaluate.Tasks...) {
+	for _, c := range append([]plugin.Corpus{r.Corpus, r.Lessons, r.Evaluate.Corpus}, r.Evaluate.Tasks...) {
 		if c.Path != "" {
 			os.Remove(c.Path)
 		}

@@ -19,8 +19,12 @@ func (js *jobs) prune(r client.PruneRequest) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec.Selection, rec.Force, rec.What, rec.DryRun = selection, r.Force, what(r), r.DryRun
-	if !r.DryRun {
+	rec.Selection, rec.Force, rec.What, rec.DryRun, rec.Discard = selection, r.Force, what(r), r.DryRun, r.Discard
+	if r.Discard && (r.DryRun || r.Name != "") {
+		return nil, plugin.Errorf(plugin.Invalid, "discard is for a result that is judged and not kept; leave name and dry_run out")
+	}
+	keeps := !r.DryRun && !r.Discard
+	if keeps {
 		name, err := parseName("name", r.Name)
 		if err != nil {
 			return nil, err
@@ -34,8 +38,14 @@ func (js *jobs) prune(r client.PruneRequest) (*job, error) {
 	if err := with.takeEvaluate(r.Evaluate, &rec.Evaluate); err != nil {
 		return nil, err
 	}
+	if r.Discard && rec.Evaluate.Level == plugin.LevelNone {
+		return nil, plugin.Errorf(plugin.Invalid, "evaluate: level: a result that is discarded is made to be judged; give quick or full")
+	}
+	if err := with.takeRepair(r.Repair, rec); err != nil {
+		return nil, err
+	}
 	return js.start(rec, with, func(before *record) error {
-		if r.DryRun || before.made() {
+		if !keeps || before.made() {
 			return nil
 		}
 		_, err := nameFree(rec.Name, s.name, r.Force)
@@ -43,8 +53,16 @@ func (js *jobs) prune(r client.PruneRequest) (*job, error) {
 	})
 }
 
-// what says in a word how much a request removes.
+// what says in a word how much a request removes, and how the rest is repaired if
+// it says so.
 func what(r client.PruneRequest) string {
+	if r.Repair != nil && r.Repair.Method != "" && !r.DryRun {
+		return removes(r) + ", " + r.Repair.Method
+	}
+	return removes(r)
+}
+
+func removes(r client.PruneRequest) string {
 	switch {
 	case r.Drop != nil:
 		return fmt.Sprintf("%.4g%%", *r.Drop*100)

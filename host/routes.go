@@ -36,6 +36,7 @@ func (s *Server) routes(listen string) http.Handler {
 	r.POST("/api/prune/plan", s.postPlan)
 	r.POST("/api/prune/profile", s.postProfile)
 	r.GET("/api/prune/profile/*model", s.getProfile)
+	r.GET("/api/prune/origin/*model", s.getOrigin)
 	r.GET("/api/prune/jobs", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"jobs": s.jobs.list()}) })
 	r.POST("/api/prune/evaluate", s.postEvaluate)
 	r.POST("/api/prune/sweep", s.postSweep)
@@ -226,6 +227,16 @@ func (s *Server) getProfile(c *gin.Context) {
 		return
 	}
 	s.draw(c, name, format, profile)
+}
+
+// getOrigin answers with what a model was cut from.
+func (s *Server) getOrigin(c *gin.Context) {
+	o, err := origin(strings.TrimPrefix(c.Param("model"), "/"))
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	c.JSON(http.StatusOK, o)
 }
 
 func (s *Server) draw(c *gin.Context, name, format string, profile plugin.Profile) {

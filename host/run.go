@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"pare/host/client"
@@ -139,11 +140,35 @@ func (js *jobs) call(ctx context.Context, p plugin.Pruner, j *job, rec *record) 
 		}, host, j.report)
 		return client.Progress{Sweep: &s}, err
 	}
+	if err := canRepair(ctx, p, rec.Repair.Method); err != nil {
+		return client.Progress{}, err
+	}
+	repair := rec.Repair
+	repair.Data = rec.Lessons
 	report, err := p.Prune(ctx, plugin.Job{
 		ID: rec.ID, Folder: rec.folder, Profile: request, Selection: rec.Selection,
-		Name: rec.Name, Force: rec.Force, DryRun: rec.DryRun, Evaluate: rec.Evaluate,
+		Name: rec.Name, Force: rec.Force, DryRun: rec.DryRun, Repair: repair, Evaluate: rec.Evaluate,
 	}, host, j.report)
 	return client.Progress{Report: &report}, err
+}
+
+// canRepair refuses a method that was asked for and that the plugin does not have:
+// one that knows nothing of repair would leave it out in silence.
+func canRepair(ctx context.Context, p plugin.Pruner, method string) error {
+	if method == "" || method == plugin.RepairNone {
+		return nil
+	}
+	d, err := p.Describe(ctx)
+	if err != nil {
+		return fmt.Errorf("ask the plugin how it repairs: %w", err)
+	}
+	if slices.Contains(d.Repairs, method) {
+		return nil
+	}
+	if len(d.Repairs) == 0 {
+		return plugin.Errorf(plugin.Unsupported, "the plugin %s cannot repair; give the method none, or use another plugin", d.Name)
+	}
+	return plugin.Errorf(plugin.Unsupported, "the plugin %s cannot repair by %s; it has %s", d.Name, method, strings.Join(d.Repairs, ", "))
 }
 
 // recorded notes in the record what is about to be registered, so that after a

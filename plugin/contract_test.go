@@ -39,13 +39,15 @@ func (p pruner) Sweep(ctx context.Context, r SweepRequest, h Host, event func(Ev
 
 // A lender is a Host made of functions.
 type lender struct {
-	model     func(context.Context, string) (Model, error)
-	trace     func(context.Context, TraceRequest, func(TraceDelta) error) error
-	tokenize  func(context.Context, string, []string) ([][]int32, error)
-	score     func(context.Context, ScoreRequest, func(Score) error) error
-	generate  func(context.Context, GenerateRequest, func(Answer) error) error
-	footprint func(context.Context, string, Variant) (Footprint, error)
-	register  func(context.Context, RegisterRequest) (Model, error)
+	model      func(context.Context, string) (Model, error)
+	trace      func(context.Context, TraceRequest, func(TraceDelta) error) error
+	tokenize   func(context.Context, string, []string) ([][]int32, error)
+	score      func(context.Context, ScoreRequest, func(Score) error) error
+	observe    func(context.Context, ObserveRequest, func(Observation) error) error
+	transcribe func(context.Context, string, [][]Message) ([]Transcript, error)
+	generate   func(context.Context, GenerateRequest, func(Answer) error) error
+	footprint  func(context.Context, string, Variant) (Footprint, error)
+	register   func(context.Context, RegisterRequest) (Model, error)
 }
 
 func (l lender) Model(ctx context.Context, name string) (Model, error) { return l.model(ctx, name) }
@@ -57,6 +59,12 @@ func (l lender) Tokenize(ctx context.Context, model string, texts []string) ([][
 }
 func (l lender) Score(ctx context.Context, r ScoreRequest, each func(Score) error) error {
 	return l.score(ctx, r, each)
+}
+func (l lender) Observe(ctx context.Context, r ObserveRequest, each func(Observation) error) error {
+	return l.observe(ctx, r, each)
+}
+func (l lender) Transcribe(ctx context.Context, model string, chats [][]Message) ([]Transcript, error) {
+	return l.transcribe(ctx, model, chats)
 }
 func (l lender) Generate(ctx context.Context, r GenerateRequest, each func(Answer) error) error {
 	return l.generate(ctx, r, each)
@@ -176,7 +184,9 @@ func TestAllFieldsCross(t *testing.T) {
 	plan, err := p.Plan(t.Context(), filled[PlanRequest](t))
 	same(t, "Plan", []any{plan, err}, []any{filled[Plan](t), nil})
 	report, err := p.Prune(t.Context(), filled[Job](t), h, each)
-	same(t, "Report", []any{report, err}, []any{filled[Report](t), nil})
+	want := filled[Report](t)
+	want.Repair.Settings.Data = Corpus{} // Repaired.Data tells what it was
+	same(t, "Report", []any{report, err}, []any{want, nil})
 	evaluation, err := p.Evaluate(t.Context(), filled[EvaluateRequest](t), h, each)
 	same(t, "Evaluation", []any{evaluation, err}, []any{filled[Evaluation](t), nil})
 	sweep, err := p.Sweep(t.Context(), filled[SweepRequest](t), h, each)

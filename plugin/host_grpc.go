@@ -44,6 +44,20 @@ func (s *hostServer) Score(r *pb.ScoreRequest, stream pb.Host_ScoreServer) error
 	}))
 }
 
+func (s *hostServer) Observe(r *pb.ObserveRequest, stream pb.Host_ObserveServer) error {
+	return toStatus(s.impl.Observe(stream.Context(), observeRequestFromPB(r), func(o Observation) error {
+		return stream.Send(observationToPB(o))
+	}))
+}
+
+func (s *hostServer) Transcribe(ctx context.Context, r *pb.TranscribeRequest) (*pb.TranscribeReply, error) {
+	transcripts, err := s.impl.Transcribe(ctx, r.GetModel(), chatsFromPB(r.GetChats()))
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return transcriptsToPB(transcripts), nil
+}
+
 func (s *hostServer) Generate(r *pb.GenerateRequest, stream pb.Host_GenerateServer) error {
 	return toStatus(s.impl.Generate(stream.Context(), generateRequestFromPB(r), func(a Answer) error {
 		return stream.Send(answerToPB(a))
@@ -124,6 +138,44 @@ func (c *hostClient) Score(ctx context.Context, r ScoreRequest, each func(Score)
 		return each(s)
 	})
 	return cmp.Or(err, t.complete())
+}
+
+func (c *hostClient) Observe(ctx context.Context, r ObserveRequest, each func(Observation) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := c.client.Observe(ctx, observeRequestToPB(r))
+	if err != nil {
+		return fromStatus(ctx, err)
+	}
+	t := newTally(len(r.Sequences), 1)
+	err = receive(ctx, stream.Recv, func(m *pb.Observation) error {
+		o := observationFromPB(m)
+		if _, err := o.Validate(r); err != nil {
+			return err
+		}
+		if err := t.count(o.Sequence, 0); err != nil {
+			return err
+		}
+		return each(o)
+	})
+	return cmp.Or(err, t.complete())
+}
+
+func (c *hostClient) Transcribe(ctx context.Context, model string, chats [][]Message) ([]Transcript, error) {
+	reply, err := c.client.Transcribe(ctx, &pb.TranscribeRequest{Model: model, Chats: chatsToPB(chats)})
+	if err != nil {
+		return nil, fromStatus(ctx, err)
+	}
+	transcripts := transcriptsFromPB(reply)
+	if len(transcripts) != len(chats) {
+		return nil, fmt.Errorf("the server transcribed %d chats, asked for %d", len(transcripts), len(chats))
+	}
+	for i, t := range transcripts {
+		if len(t.Answer) != len(t.Tokens) {
+			return nil, fmt.Errorf("the server marked %d tokens of chat %d, which has %d", len(t.Answer), i, len(t.Tokens))
+		}
+	}
+	return transcripts, nil
 }
 
 func (c *hostClient) Generate(ctx context.Context, r GenerateRequest, each func(Answer) error) error {

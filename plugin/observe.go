@@ -37,6 +37,9 @@ func (o *Observation) Validate(r ObserveRequest) (hidden int, err error) {
 		return 0, fmt.Errorf("observation of sequence %d of %d", o.Sequence, len(r.Sequences))
 	}
 	tokens := len(r.Sequences[o.Sequence])
+	if tokens == 0 {
+		return 0, fmt.Errorf("observation of sequence %d, which is empty", o.Sequence)
+	}
 	if len(o.States) != len(r.Points) {
 		return 0, fmt.Errorf("observation of sequence %d has %d points, not %d", o.Sequence, len(o.States), len(r.Points))
 	}

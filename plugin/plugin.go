@@ -150,7 +150,7 @@ type Job struct {
 	Folder    string // of this job alone; the plugin keeps its work here
 	Profile   ProfileRequest
 	Selection Selection
-	Name      string   // of the model to be made
+	Name      string   // of the model to be made; "" to judge it and keep nothing
 	Force     bool     // replace a model of that name
 	DryRun    bool     // stop at the plan
 	Repair    Repair   // how what is left is healed

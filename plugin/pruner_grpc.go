@@ -25,7 +25,7 @@ func (s *prunerServer) Describe(ctx context.Context, _ *pb.Empty) (*pb.Descripti
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return &pb.Description{Name: d.Name, Version: d.Version, Criteria: d.Criteria}, nil
+	return &pb.Description{Name: d.Name, Version: d.Version, Criteria: d.Criteria, Repairs: d.Repairs}, nil
 }
 
 func (s *prunerServer) Plan(ctx context.Context, r *pb.PlanRequest) (*pb.PlanReply, error) {
@@ -94,7 +94,7 @@ func (c *prunerClient) Describe(ctx context.Context) (Description, error) {
 	if err != nil {
 		return Description{}, fromStatus(ctx, err)
 	}
-	return Description{Name: d.GetName(), Version: d.GetVersion(), Criteria: d.GetCriteria()}, nil
+	return Description{Name: d.GetName(), Version: d.GetVersion(), Criteria: d.GetCriteria(), Repairs: d.GetRepairs()}, nil
 }
 
 func (c *prunerClient) Plan(ctx context.Context, r PlanRequest) (Plan, error) {

@@ -55,7 +55,7 @@ type Repaired struct {
 	Linear   []LinearFit  `json:"linear,omitempty"`
 	Training *Training    `json:"training,omitempty"`
 	Merge    *Merge       `json:"merge,omitempty"`
-	Stages   []StageScore `json:"stages"` // of the same held-out text: cut, then after each step of the repair
+	Stages   []StageScore `json:"stages"` // of the same held-out text: uncut, cut, then after each step of the repair
 	Notes    []string     `json:"notes,omitempty"`
 }
 
@@ -76,6 +76,7 @@ type Training struct {
 	Best       int           `json:"best_step"`
 	Stopped    string        `json:"stopped,omitempty"` // why before the last step
 	Curve      []TrainedStep `json:"curve"`
+	Seconds    float64       `json:"seconds"`     // of all steps, without measuring the held-out loss
 	PeakMemory int64         `json:"peak_memory"` // of the process, bytes; 0 where it cannot be measured
 }
 
@@ -99,8 +100,9 @@ type Merge struct {
 
 // A StageScore is what a stage of a repair is worth on text that it never saw.
 type StageScore struct {
-	Stage      string   `json:"stage"` // "cut", "closed form", "trained"
-	Perplexity Estimate `json:"perplexity"`
-	KL         Estimate `json:"kl"`        // from the uncut model, nats a token
-	Agreement  Estimate `json:"agreement"` // share of tokens
+	Stage      string    `json:"stage"` // "uncut", "cut", "closed form", "trained"
+	Perplexity Estimate  `json:"perplexity"`
+	Rise       *Estimate `json:"rise,omitempty"` // of the mean log-loss over the uncut model's, nats a token, paired; nil of that itself
+	KL         Estimate  `json:"kl"`             // from the uncut model, nats a token
+	Agreement  Estimate  `json:"agreement"`      // share of tokens
 }

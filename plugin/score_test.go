@@ -261,7 +261,12 @@ var scoringCalls = map[string]func(context.Context, Host) error{
 		_, err := h.Tokenize(ctx, "", nil)
 		return err
 	},
-	"score":    func(ctx context.Context, h Host) error { return h.Score(ctx, ScoreRequest{}, nil) },
+	"score":   func(ctx context.Context, h Host) error { return h.Score(ctx, ScoreRequest{}, nil) },
+	"observe": func(ctx context.Context, h Host) error { return h.Observe(ctx, ObserveRequest{}, nil) },
+	"transcribe": func(ctx context.Context, h Host) error {
+		_, err := h.Transcribe(ctx, "", nil)
+		return err
+	},
 	"generate": func(ctx context.Context, h Host) error { return h.Generate(ctx, GenerateRequest{}, nil) },
 	"footprint": func(ctx context.Context, h Host) error {
 		_, err := h.Footprint(ctx, "", Variant{})
@@ -272,10 +277,12 @@ var scoringCalls = map[string]func(context.Context, Host) error{
 // failing is a host whose scoring process does as fail does.
 func failing(fail func(context.Context) error) lender {
 	return lender{
-		tokenize:  func(ctx context.Context, _ string, _ []string) ([][]int32, error) { return nil, fail(ctx) },
-		score:     func(ctx context.Context, _ ScoreRequest, _ func(Score) error) error { return fail(ctx) },
-		generate:  func(ctx context.Context, _ GenerateRequest, _ func(Answer) error) error { return fail(ctx) },
-		footprint: func(ctx context.Context, _ string, _ Variant) (Footprint, error) { return Footprint{}, fail(ctx) },
+		tokenize:   func(ctx context.Context, _ string, _ []string) ([][]int32, error) { return nil, fail(ctx) },
+		score:      func(ctx context.Context, _ ScoreRequest, _ func(Score) error) error { return fail(ctx) },
+		observe:    func(ctx context.Context, _ ObserveRequest, _ func(Observation) error) error { return fail(ctx) },
+		transcribe: func(ctx context.Context, _ string, _ [][]Message) ([]Transcript, error) { return nil, fail(ctx) },
+		generate:   func(ctx context.Context, _ GenerateRequest, _ func(Answer) error) error { return fail(ctx) },
+		footprint:  func(ctx context.Context, _ string, _ Variant) (Footprint, error) { return Footprint{}, fail(ctx) },
 	}
 }
 

@@ -69,14 +69,14 @@ func planRequestFromPB(r *pb.PlanRequest) PlanRequest {
 func jobToPB(j Job) *pb.Job {
 	return &pb.Job{
 		Id: j.ID, Folder: j.Folder, Profile: profileRequestToPB(j.Profile), Selection: selectionToPB(j.Selection),
-		Name: j.Name, Force: j.Force, DryRun: j.DryRun, Evaluate: evaluateToPB(j.Evaluate),
+		Name: j.Name, Force: j.Force, DryRun: j.DryRun, Repair: repairToPB(j.Repair), Evaluate: evaluateToPB(j.Evaluate),
 	}
 }
 
 func jobFromPB(j *pb.Job) Job {
 	return Job{
 		ID: j.GetId(), Folder: j.GetFolder(), Profile: profileRequestFromPB(j.GetProfile()), Selection: selectionFromPB(j.GetSelection()),
-		Name: j.GetName(), Force: j.GetForce(), DryRun: j.GetDryRun(), Evaluate: evaluateFromPB(j.GetEvaluate()),
+		Name: j.GetName(), Force: j.GetForce(), DryRun: j.GetDryRun(), Repair: repairFromPB(j.GetRepair()), Evaluate: evaluateFromPB(j.GetEvaluate()),
 	}
 }
 

@@ -25,7 +25,7 @@ type Corpus struct {
 // says how much to remove.
 type PruneRequest struct {
 	Model string `json:"model"`
-	Name  string `json:"name,omitempty"` // of the result; not needed for a dry run
+	Name  string `json:"name,omitempty"` // of the result; not needed for a dry run, nor if it is discarded
 
 	Drop   *float64 `json:"drop,omitempty"`   // share of the layers, between 0 and 1
 	Layers *int     `json:"layers,omitempty"` // number of layers
@@ -36,9 +36,11 @@ type PruneRequest struct {
 	Protect   string  `json:"protect,omitempty"` // layers to keep, written like Range
 	Corpus    *Corpus `json:"corpus,omitempty"`
 	DryRun    bool    `json:"dry_run,omitempty"` // stop at the plan
+	Discard   bool    `json:"discard,omitempty"` // make and judge the result, and keep the report alone
 	Force     bool    `json:"force,omitempty"`   // replace a model called Name
 	Stream    *bool   `json:"stream,omitempty"`
 
+	Repair   *Repair   `json:"repair,omitempty"`   // how what is left is healed; by the plugin's default if it is left out
 	Evaluate *Evaluate `json:"evaluate,omitempty"` // how the result is judged
 }
 
@@ -55,9 +57,9 @@ type ProfileRequest struct {
 // the result.
 type Progress struct {
 	Job       string  `json:"job,omitempty"`
-	Stage     string  `json:"stage,omitempty"` // "wait", "trace", "profile", "try", "plan", "cut", "evaluate", "sweep", "register", "plugin"
-	Status    string  `json:"status,omitempty"`
-	Completed int64   `json:"completed,omitempty"` // bytes of text (trace) or of the file (cut), else tokens
+	Stage     string  `json:"stage,omitempty"`     // of plugin.Event
+	Status    string  `json:"status,omitempty"`    // what it does; in training also the losses, so that it changes within the stage
+	Completed int64   `json:"completed,omitempty"` // bytes of text (trace) or of the file (cut, merge), steps (train), else tokens
 	Total     int64   `json:"total,omitempty"`     // in the same unit
 	Rate      float64 `json:"rate,omitempty"`      // units a second, over this stage
 	Left      float64 `json:"left,omitempty"`      // seconds, estimated

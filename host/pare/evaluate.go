@@ -40,8 +40,8 @@ func (j *judgeFlags) registerThresholds(c *cobra.Command) {
 	f := c.Flags()
 	f.Float64Var(&j.thresholds.KeepKL, "keep-kl", 0, "highest KL divergence of a verdict \"keep\", nats a token (0.1 if not given)")
 	f.Float64Var(&j.thresholds.KeepLoss, "keep-loss", 0, "highest share of right answers lost of a verdict \"keep\" (0.02 if not given)")
-	f.Float64Var(&j.thresholds.RepairLoss, "repair-loss", 0, "highest share of right answers above chance lost of \"repair first\" (0.9 if not given)")
-	f.Float64Var(&j.thresholds.RepairKL, "repair-kl", 0, "highest KL divergence of a verdict \"repair first\" (1 if not given)")
+	f.Float64Var(&j.thresholds.RepairLoss, "worth-loss", 0, "highest share of right answers above chance lost of \"repair first\" (0.9 if not given)")
+	f.Float64Var(&j.thresholds.RepairKL, "worth-kl", 0, "highest KL divergence of a verdict \"repair first\" (1 if not given)")
 }
 
 // request turns the flags into the API's words.

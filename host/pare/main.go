@@ -1,4 +1,5 @@
-// Pare is ollama with a few verbs more: prune, profile, try, eval, sweep and jobs.
+// Pare is ollama with a few verbs more: prune, repair, profile, try, eval, sweep
+// and jobs.
 // Every other verb is Ollama's own, unchanged.
 package main
 
@@ -48,7 +49,7 @@ func newRoot() *cobra.Command {
 		}
 	}
 	root.Run = withVersion(root.Run)
-	root.AddCommand(newPrune(), newProfile(), newEval(), newSweep(), newTry(), newJobs(), newScorer())
+	root.AddCommand(newPrune(), newRepair(), newProfile(), newEval(), newSweep(), newTry(), newJobs(), newScorer())
 	return root
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/ollama/ollama/progress"
 	"golang.org/x/term"
@@ -18,7 +17,8 @@ import (
 //
 //   - on a terminal, bars and spinners as those of `ollama pull`;
 //   - elsewhere, a line when a stage begins and one when it ends, and for what
-//     takes long one at each quarter with the time left;
+//     takes long one at each quarter with the time left; training tells its loss
+//     in each;
 //   - with --json, nothing: each line of progress goes to stdout as it came.
 
 // errReported ends the command with status 1 after its error was printed as JSON.
@@ -58,7 +58,7 @@ func (f *jsonFollower) fail(err error) error {
 
 type barFollower struct {
 	p       *progress.Progress
-	bars    map[string]bar // by stage and status
+	bars    map[string]bar // by step
 	spinner *progress.Spinner
 	status  string
 }
@@ -68,7 +68,7 @@ func (f *barFollower) show(p client.Progress) {
 		return
 	}
 	if p.Total > 0 {
-		key := p.Stage + " " + p.Status
+		key := step(p)
 		if f.bars[key] == nil {
 			f.rest()
 			f.bars[key] = newBar(p)
@@ -85,6 +85,15 @@ func (f *barFollower) show(p client.Progress) {
 	}
 }
 
+// step tells what belongs together from what does not. Training is one step
+// although its status, which tells the loss, is never the same.
+func step(p client.Progress) string {
+	if p.Stage == "train" {
+		return p.Stage
+	}
+	return p.Stage + " " + p.Status
+}
+
 // A bar shows how far a stage is.
 type bar interface {
 	progress.State
@@ -92,8 +101,8 @@ type bar interface {
 }
 
 func newBar(p client.Progress) bar {
-	if inTokens(p.Stage) {
-		return &tokenBar{p: p}
+	if inTokens(p.Stage) || p.Stage == "train" {
+		return &textBar{p: p}
 	}
 	return byteBar{progress.NewBar(p.Status, p.Total, p.Completed)}
 }
@@ -122,21 +131,21 @@ func (f *lineFollower) show(p client.Progress) {
 	if p.Status == "success" {
 		return
 	}
-	text := p.Status
+	text, key := p.Status, step(p)
 	switch quarter := 4 * p.Completed / max(p.Total, 1); {
 	case p.Total > 0 && p.Completed == p.Total:
-		text += ": done"
-	case inTokens(p.Stage) && quarter > 0:
-		text = fmt.Sprintf("%s: %d%%", p.Status, 25*quarter)
+		text, key = text+": done", key+": done"
+	case (inTokens(p.Stage) || p.Stage == "train") && quarter > 0:
+		at := fmt.Sprintf(": %d%%", 25*quarter)
+		text, key = text+at, key+at
+		if p.Left > 0 {
+			text += ", " + left(p) + " left"
+		}
 	}
-	if f.told[text] {
-		return
+	if !f.told[key] {
+		f.told[key] = true
+		fmt.Fprintln(f.w, text)
 	}
-	f.told[text] = true
-	if strings.HasSuffix(text, "%") && p.Left > 0 {
-		text += ", " + left(p) + " left"
-	}
-	fmt.Fprintln(f.w, text)
 }
 
 func (f *lineFollower) stop() {}

@@ -21,7 +21,7 @@ func TestFormsMatchTheirGoldens(t *testing.T) {
 	dry.Plan.Notes = nil
 	for name, page := range map[string]*Page{
 		"job": OfJob(job(), nil), "dry-run": OfJob(dry, nil), "evaluation": OfEvaluation(evaluation()),
-		"alone": OfEvaluation(aloneEvaluation()), "sweep": OfSweep(sweep(30, 1)), "seeds": OfSweep(sweep(80, 3)),
+		"alone": OfEvaluation(aloneEvaluation()), "repaired": OfJob(repaired(), nil), "comparison": OfComparison(trials()), "sweep": OfSweep(sweep(30, 1)), "seeds": OfSweep(sweep(80, 3)),
 	} {
 		for _, format := range []string{"txt", "md"} {
 			got := written(t, page, format)
@@ -58,7 +58,7 @@ func TestTextFitsTheTerminal(t *testing.T) {
 		many.Plan.Remove = append(many.Plan.Remove, l)
 	}
 	many.Plan.Chosen.Remove, many.Plan.Alternatives[0].Remove = many.Plan.Remove, many.Plan.Remove
-	for _, p := range []*Page{OfJob(many, nil), OfJob(hostile(), nil), OfSweep(sweep(80, 3)), OfEvaluation(evaluation())} {
+	for _, p := range []*Page{OfJob(many, nil), OfJob(hostile(), nil), OfJob(repaired(), nil), OfComparison(trials()), OfSweep(sweep(80, 3)), OfEvaluation(evaluation())} {
 		for _, line := range strings.Split(string(written(t, p, "txt")), "\n") {
 			if n := utf8.RuneCountInString(line); n > columns {
 				t.Errorf("%d columns: %s", n, line)

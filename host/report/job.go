@@ -10,10 +10,13 @@ import (
 // jobDocument is what a job says. p may be nil.
 func jobDocument(r plugin.Report, p *plugin.Profile) document {
 	d := document{Kind: "Pruning report", Title: plain(r.Parent.Name)}
-	if !r.DryRun {
+	if !r.DryRun && r.Result.Name != "" {
 		d.Title += " → " + plain(r.Result.Name)
 	}
 	d = d.add(planSection(r))
+	if r.Repair != nil {
+		d = d.add(repairSection(r.Parent.Name, *r.Repair))
+	}
 	d.Sections = append(d.Sections, compared(r)...)
 	if p != nil {
 		d = d.add(section{Title: "How far each block turns the hidden states", Aside: true, Figure: &figure{
@@ -27,8 +30,14 @@ func jobDocument(r plugin.Report, p *plugin.Profile) document {
 		{"profile", cmp.Or(plain(r.Plan.Profile), "none was needed")},
 	}
 	d.Where = append(d.Where, corpora("chosen on", r.Plan.Text)...)
+	if r.Repair != nil {
+		d.Where = append(d.Where, repairFacts(*r.Repair)...)
+	}
 	if e := r.Evaluation; e != nil {
 		d.Banner = verdict(e.Verdict)
+		if r.Repair != nil && e.Verdict != nil && e.Verdict.Say == plugin.SayRepair {
+			d.Banner.Label = "Verdict: repair more." // that it was repaired first is behind it
+		}
 		for _, s := range details(e) {
 			s.Aside = true
 			d = d.add(s)

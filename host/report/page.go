@@ -22,10 +22,13 @@ type Page struct {
 }
 
 // OfJob is the page of a job. p is the profile behind its plan, for the heat
-// map; it may be nil.
+// map; it may be nil. The figure of a job that trained is the loss.
 func OfJob(r plugin.Report, p *plugin.Profile) *Page {
 	page := &Page{content: r, document: jobDocument(r, p)}
-	if p != nil {
+	switch {
+	case r.Repair != nil && r.Repair.Training != nil && len(r.Repair.Training.Curve) > 0:
+		page.draw = func(w io.Writer, format string) error { return PlotTraining(w, format, r.Parent.Name, *r.Repair) }
+	case p != nil:
 		page.draw = func(w io.Writer, format string) error { return drawProfile(w, format, r, *p) }
 	}
 	return page
@@ -57,7 +60,7 @@ func ContentType(format string) (contentType string, ok bool) {
 }
 
 // Write writes the page in a format of [ContentType]. As "svg" and "png" it is
-// the figure alone: a job's heat map, a sweep's curves, or [ErrNoFigure].
+// the figure alone: a job's losses in training or its heat map, a sweep's curves, or [ErrNoFigure].
 // Nothing is written if it fails.
 func (p *Page) Write(w io.Writer, format string) error {
 	var b bytes.Buffer

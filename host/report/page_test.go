@@ -54,6 +54,8 @@ func TestPagesHoldTheirPartsAndLoadNothing(t *testing.T) {
 	}{
 		"job": {OfJob(job(), &p), 1, []string{"Verdict: repair first.", "What goes", "Before and after", "How far each block", "Answers",
 			"The sky is blue because the sky is blue.", "Provenance", "sha256:fedcba9876543210", "the second half of each scored", "sha256:0a1b2c3d4e5f"}},
+		"repaired":   {OfJob(repaired(), &p), 2, []string{"Repair", "closed form", "42.6 ± 3.0", "blk.11.ffn_down.weight", "learning rate 0.0005", "sha256:aa11bb22cc33dd44"}},
+		"comparison": {OfComparison(trials()), 0, []string{"Nearest to the uncut model:", "linear+qlora", "full failed: training every layer", "8m41s"}},
 		"evaluation": {OfEvaluation(evaluation()), 0, []string{"arithmetic", "encyclopedia", "9f1e22c0a5d1"}},
 		"sweep":      {OfSweep(sweep(30, 2)), 2, []string{"Best within +35% perplexity", "Each layer alone", "KL divergence by style"}},
 	} {
@@ -125,6 +127,7 @@ func TestFiguresAreTheSameEachTime(t *testing.T) {
 		for _, draw := range []func(*bytes.Buffer) error{
 			func(b *bytes.Buffer) error { return PlotSweep(b, format, s) },
 			func(b *bytes.Buffer) error { return PlotLayers(b, format, s) },
+			func(b *bytes.Buffer) error { return PlotTraining(b, format, "smollm2", *repaired().Repair) },
 		} {
 			var a, b bytes.Buffer
 			if err := draw(&a); err != nil {

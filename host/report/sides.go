@@ -27,9 +27,10 @@ func sides(before plugin.Measured, after *plugin.Measured, e *plugin.Evaluation)
 	return t
 }
 
-// name is what a side is called: the model, and the layers it was run without.
+// name is what a side is called: the model, and the layers it was run without. A
+// model that was judged and not kept has no name.
 func name(m plugin.Measured) string {
-	n := clip(plain(m.Name), widest)
+	n := clip(cmp.Or(plain(m.Name), "result, not kept"), widest)
 	if len(m.Bypass) == 0 {
 		return n
 	}

@@ -88,6 +88,56 @@ func job() plugin.Report {
 	}
 }
 
+// repaired is a job that healed what it cut, by closed form and then by training.
+func repaired() plugin.Report {
+	r := job()
+	r.Evaluation.Text[0], r.Evaluation.Tasks[0] = styled("all", 40, 25.2, .331, .388, .652), task("all", 200, .25, .445, .365)
+	r.Evaluation.Verdict.Reason = "KL 0.39 nats a token from the whole model (keep: up to 0.10), the same next token 65% of the time"
+	stage := func(name string, perplexity, kl, agreement float64) plugin.StageScore {
+		return plugin.StageScore{Stage: name, Perplexity: estimate(perplexity, .07*perplexity), KL: estimate(kl, .05*kl), Agreement: estimate(agreement, .012)}
+	}
+	r.Repair = &plugin.Repaired{
+		Settings: plugin.Repair{Method: plugin.RepairLinearQLoRA, Loss: plugin.LossDistill, Targets: "all", Layers: "above", Rank: 8, Alpha: 16,
+			Steps: 100, Batch: 4, Length: 256, Accumulate: 1, LearningRate: 5e-4, WarmUp: 10, Clip: 1},
+		Data:   []plugin.CorpusInfo{{Name: plugin.DataSelf, Digest: "sha256:aa11bb22cc33dd44", Documents: 320}},
+		Linear: []plugin.LinearFit{{Layer: 12, Tokens: 32768, Ridge: .001, Error: .437}},
+		Training: &plugin.Training{Trained: 2_433_024, Tokens: 102_400, Best: 90, PeakMemory: 2_140_000_000,
+			Stopped: "the held-out loss rose three times in a row"},
+		Merge:  &plugin.Merge{Tensors: 127, Kept: .963, Promoted: []string{"blk.11.ffn_down.weight: Q8_0, as Q4_1 kept 71%", "blk.12.ffn_down.weight: Q8_0, as Q4_1 kept 80%"}},
+		Stages: []plugin.StageScore{stage("uncut", 25.2, 0, 1), stage("cut", 65.7, .902, .471), stage("closed form", 42.6, .512, .61), stage("trained", 35.1, .391, .65)},
+		Notes:  []string{"The answers of the uncut model were made for an earlier repair of it."},
+	}
+	for step := 1; step <= 100; step++ {
+		at := plugin.TrainedStep{Step: step, Loss: .36 + .2*math.Exp(-float64(step)/25) + .02*math.Sin(float64(7*step)), Rate: 5e-4, Norm: 1, Tokens: 275}
+		if step%10 == 0 {
+			held := .39 + .17*math.Exp(-float64(step)/22) + .003*max(0, float64(step-90))
+			at.Held = &held
+		}
+		r.Repair.Training.Curve = append(r.Repair.Training.Curve, at)
+	}
+	return r
+}
+
+// trials are ways to repair one cut, of which one did not fit into memory.
+func trials() []Trial {
+	trial := func(strategy string, seconds, kl, agreement, right float64, memory int64) Trial {
+		r := repaired()
+		all := &r.Evaluation.Text[0]
+		all.KL, all.Rise, all.Agreement = ref(kl, .05*kl), ref(kl*1.06, .05), ref(agreement, .012)
+		r.Evaluation.Tasks[0].After = ref(right, .06)
+		r.Result.Name, r.Evaluation.After.Name, r.Repair.Training.PeakMemory = "", "", memory
+		if memory == 0 {
+			r.Repair.Training = nil
+		}
+		return Trial{Strategy: strategy, Report: &r, Seconds: seconds}
+	}
+	return []Trial{
+		trial("none", 0, .902, .471, .275, 0), trial("linear", 74, .512, .61, .31, 0), trial("qlora-4bit-r16", 521, .46, .63, .325, 2.3e9),
+		trial("linear+qlora", 603, .391, .65, .345, 2.1e9), trial("partial", 388, .404, .64, .335, 3.4e9),
+		{Strategy: "full", Failed: "training every layer would take 9.1 GB, and 6.2 GB are free; give a batch of 1"},
+	}
+}
+
 // sweep removes n layers of a model of L, by four criteria and with seeds.
 func sweep(layers, seeds int) plugin.Sweep {
 	s := plugin.Sweep{
@@ -160,6 +210,11 @@ func hostile() plugin.Report {
 	e := r.Evaluation
 	e.Before.Name, e.After.Name, e.Text[1].Style, e.Tasks[1].Name, e.Protocol = name(), name(), name(), name(), name()
 	e.Corpora[0].Name, e.Corpora[0].Digest, e.Verdict.Reason, e.Before.Digest = name(), name(), name(), name()
+	healed := repaired().Repair
+	healed.Settings.Method, healed.Settings.Loss, healed.Settings.Quantize = name(), name(), name()
+	healed.Data[0].Name, healed.Stages[1].Stage, healed.Training.Stopped = name(), name(), name()
+	healed.Merge.Promoted, healed.Notes = []string{name()}, []string{name()}
+	r.Repair = healed
 	e.Generation.Samples[0] = plugin.Sample{Prompt: name(), Before: name() + "\n```\n# heading", After: name()}
 	return r
 }

@@ -19,6 +19,15 @@ func (t table) Right(column int) bool { return t.Align[column] == 'r' }
 // Bar tells whether a column holds bars.
 func (t table) Bar(column int) bool { return t.Align[column] == 'b' }
 
+// before is the table with only the columns before the given one.
+func (t table) before(column int) table {
+	t.Align, t.Head = t.Align[:column], t.Head[:column]
+	for i, row := range t.Rows {
+		t.Rows[i] = row[:column]
+	}
+	return t
+}
+
 // text lays the table out in columns, two spaces apart.
 func (t table) text() []string {
 	rows := append([][]string{t.Head}, t.Rows...)

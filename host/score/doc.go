@@ -10,6 +10,7 @@
 //	child.go        the process: start, exchange, cancel, end
 //	turns.go        the queue
 //	group.go        sequences that share a beginning
+//	packed.go       the residual stream, as bytes
 //	words.go        the last that a process said
 //	environment.go  where it finds the libraries of GPUs
 package score

@@ -121,6 +121,55 @@ func (p *Pool) Score(ctx context.Context, variants []Model, sequences []plugin.S
 	return nil
 }
 
+// Transcribe turns chats into tokens of the model at path.
+func (p *Pool) Transcribe(ctx context.Context, path string, chats []Chat) (transcripts []plugin.Transcript, err error) {
+	err = p.turn(ctx, func(ctx context.Context, c *child) error {
+		return c.ask(ctx, Request{Transcribe: &Transcribe{Path: path, Chats: chats}}, func(r Reply) error {
+			transcripts = append(transcripts, r.Transcripts...)
+			return nil
+		})
+	})
+	if err == nil && len(transcripts) != len(chats) {
+		err = fmt.Errorf("transcribe: %d answers to %d chats", len(transcripts), len(chats))
+	}
+	return transcripts, err
+}
+
+// Observe runs sequences through a model and calls each with what it computed for
+// one of them, in their order. Others get their turn between two.
+func (p *Pool) Observe(ctx context.Context, o Observe, each func(plugin.Observation) error) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	longest := 0
+	for _, s := range o.Sequences {
+		longest = max(longest, len(s))
+	}
+	for i := range o.Sequences {
+		one := o
+		one.Sequences, one.First = o.Sequences[i:i+1], o.First+i
+		err := p.turn(ctx, func(ctx context.Context, c *child) error {
+			if err := p.open(ctx, c, []Model{o.Model}, longest); err != nil {
+				return err
+			}
+			return c.ask(ctx, Request{Observe: &one}, func(r Reply) error {
+				if r.Observation == nil {
+					return nil
+				}
+				o, err := r.Observation.unpack()
+				if err != nil {
+					return err
+				}
+				return each(o)
+			})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Generate goes on from a prompt and calls each with the answer piece by piece,
 // in whole characters. The Answer's Prompt and Variant are 0.
 func (p *Pool) Generate(ctx context.Context, g Generation, each func(text string) error) (answer plugin.Answer, err error) {

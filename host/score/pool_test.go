@@ -57,6 +57,18 @@ func play(in io.Reader, out io.Writer) {
 				replies.Encode(Reply{Opened: &Opened{Path: r.Footprint.Path, Layers: 9, Offloaded: 4, Short: true}})
 			}
 			replies.Encode(Reply{Footprint: &plugin.Footprint{Resident: int64(os.Getpid())}})
+		case r.Transcribe != nil:
+			for _, c := range r.Transcribe.Chats {
+				replies.Encode(Reply{Transcripts: []plugin.Transcript{{Tokens: []int32{int32(len(c.Text))}, Answer: []bool{c.Ends}}}})
+			}
+		case r.Observe != nil:
+			for i, s := range r.Observe.Sequences {
+				o := plugin.Observation{Sequence: r.Observe.First + i, TopTokens: s[:r.Observe.Top], Seconds: float64(len(r.Observe.Points))}
+				for p := range r.Observe.Points {
+					o.States = append(o.States, []float32{float32(s[0]) + 0.25, float32(p)})
+				}
+				replies.Encode(Reply{Observation: Pack(o)})
+			}
 		case r.Score != nil:
 			last.Failure = perform(r.Score, requests, replies)
 		case r.Generate != nil:
@@ -132,6 +144,63 @@ func TestOrder(t *testing.T) {
 	})
 	if want := "0/0 0/1 1/0 1/1 2/0 2/1"; err != nil || strings.Join(got, " ") != want {
 		t.Errorf("scores %s, error %v; want %s", strings.Join(got, " "), err, want)
+	}
+}
+
+// TestObserve numbers sequences as the request does, though they go out one by one
+// and others get their turn between.
+func TestObserve(t *testing.T) {
+	p := newTestPool(t, Config{})
+	o := Observe{Model: Model{Path: "ok"}, Sequences: [][]int32{{7}, {8, 9}, {6}}, First: 4, Points: []plugin.Point{{Layer: 1}, {Layer: 2}}, Top: 1}
+	var got []string
+	err := p.Observe(t.Context(), o, func(o plugin.Observation) error {
+		got = append(got, fmt.Sprint(o.Sequence, o.TopTokens, o.Seconds, o.States))
+		return nil
+	})
+	if want := "4 [7] 2 [[7.25 0] [7.25 1]], 5 [8] 2 [[8.25 0] [8.25 1]], 6 [6] 2 [[6.25 0] [6.25 1]]"; err != nil || strings.Join(got, ", ") != want {
+		t.Errorf("observations %s, error %v; want %s", strings.Join(got, ", "), err, want)
+	}
+	if _, served := process(t, p); served != 7 {
+		t.Errorf("%d requests, want each sequence to be one behind one to open the model", served)
+	}
+}
+
+// TestObserveRefuses what no model could answer, and asks none.
+func TestObserveRefuses(t *testing.T) {
+	p := newTestPool(t, Config{Executable: "/no/such/process"})
+	good := Observe{Model: Model{Path: "ok"}, Sequences: [][]int32{{7}}, Points: []plugin.Point{{Layer: 1}}}
+	for name, c := range map[string]struct {
+		spoil func(*Observe)
+		kind  plugin.Kind
+		says  string
+	}{
+		"nothing asked":   {func(o *Observe) { o.Points = nil }, plugin.Invalid, "give a point"},
+		"below none":      {func(o *Observe) { o.Top = -1 }, plugin.Invalid, "-1 most likely"},
+		"below layer 0":   {func(o *Observe) { o.Points[0].Layer = -1 }, plugin.Invalid, "from layer 0"},
+		"twice":           {func(o *Observe) { o.Points = append(o.Points, o.Points[0]) }, plugin.Invalid, "each once"},
+		"backwards":       {func(o *Observe) { o.Points = []plugin.Point{{Layer: 1, Attended: true}, {Layer: 1}} }, plugin.Invalid, "order"},
+		"no tokens":       {func(o *Observe) { o.Sequences = append(o.Sequences, nil) }, plugin.Invalid, "sequence 1: it is empty"},
+		"layers left out": {func(o *Observe) { o.Model.Bypass = []int{2} }, plugin.Unsupported, "layers [2]"},
+		"no model":        {func(o *Observe) { o.Model.Path = "" }, plugin.Internal, "without the path"},
+	} {
+		o := good
+		o.Points = slices.Clone(good.Points)
+		c.spoil(&o)
+		err := p.Observe(t.Context(), o, nil)
+		if err == nil || plugin.KindOf(err) != c.kind || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: error %v of kind %d, want kind %d about %q", name, err, plugin.KindOf(err), c.kind, c.says)
+		}
+	}
+	if p.child.Load() != nil {
+		t.Error("a process was started for it")
+	}
+}
+
+func TestTranscribe(t *testing.T) {
+	p := newTestPool(t, Config{})
+	got, err := p.Transcribe(t.Context(), "ok", []Chat{{Text: "one"}, {Text: "three", Ends: true}})
+	if want := "[{[3] [false]} {[5] [true]}]"; err != nil || fmt.Sprint(got) != want {
+		t.Errorf("transcripts %v, error %v; want %s", got, err, want)
 	}
 }
 

@@ -46,13 +46,15 @@ type Generation struct {
 // A Request is what the server sends. One of the pointers is set, or Cancel.
 // The process answers each but a cancel with replies of which the last is Done.
 type Request struct {
-	ID        uint64
-	Cancel    bool // of the request with this ID, if it still runs
-	Open      *Open
-	Tokenize  *Tokenize
-	Score     *Score
-	Generate  *Generation
-	Footprint *Footprint
+	ID         uint64
+	Cancel     bool // of the request with this ID, if it still runs
+	Open       *Open
+	Tokenize   *Tokenize
+	Transcribe *Transcribe
+	Score      *Score
+	Observe    *Observe
+	Generate   *Generation
+	Footprint  *Footprint
 }
 
 // Open loads models and lets go of all others. It is answered by one Opened for each.
@@ -81,6 +83,29 @@ type Tokenize struct {
 	Special bool // names of special tokens in a text stand for them
 }
 
+// Transcribe turns chats into tokens.
+type Transcribe struct {
+	Path  string
+	Chats []Chat
+}
+
+// A Chat is what a template made of one, in which names of special tokens stand for
+// them.
+type Chat struct {
+	Text    string
+	Answers [][2]int // the assistant's words, as bytes of Text: from, to
+	Ends    bool     // the last of them end it: what follows in Text is only there to tell the token that ends a turn
+}
+
+// Observe runs sequences through a model that leaves out no layers.
+type Observe struct {
+	Model     Model
+	Sequences [][]int32
+	First     int // number of the first of Sequences in what is asked of the pool
+	Points    []plugin.Point
+	Top       int
+}
+
 // Score runs sequences through variants, a group at a time.
 type Score struct {
 	Variants  []Model
@@ -96,14 +121,16 @@ type Footprint struct {
 
 // A Reply is what the process sends.
 type Reply struct {
-	Opened    *Opened
-	Tokens    [][]int32
-	Score     *plugin.Score
-	Text      string // of an answer, whole characters
-	Answer    *plugin.Answer
-	Footprint *plugin.Footprint
-	Done      bool // nothing else follows
-	Failure   *Failure
+	Opened      *Opened
+	Tokens      [][]int32
+	Transcripts []plugin.Transcript
+	Score       *plugin.Score
+	Observation *Observation
+	Text        string // of an answer, whole characters
+	Answer      *plugin.Answer
+	Footprint   *plugin.Footprint
+	Done        bool // nothing else follows
+	Failure     *Failure
 }
 
 // A Failure is an error on the wire; its reply is Done.
@@ -144,6 +171,35 @@ func check(variants []Model, sequences []plugin.Sequence) error {
 		}
 	}
 	return nil
+}
+
+// check refuses what no model could answer.
+func (o *Observe) check() error {
+	if err := o.Model.check(); err != nil {
+		return err
+	}
+	if len(o.Model.Bypass) > 0 {
+		return plugin.Errorf(plugin.Unsupported, "observe a model without its layers %v: only a file can be observed from which they were cut", o.Model.Bypass)
+	}
+	if o.Top < 0 || o.Top == 0 && len(o.Points) == 0 {
+		return plugin.Errorf(plugin.Invalid, "observe %d points and the %d most likely tokens; give a point, or how many tokens", len(o.Points), o.Top)
+	}
+	for i, p := range o.Points {
+		if p.Layer < 0 || i > 0 && !before(o.Points[i-1], p) {
+			return plugin.Errorf(plugin.Invalid, "observe the points %v: give each once, in the order of the forward pass, from layer 0", o.Points)
+		}
+	}
+	for i, s := range o.Sequences {
+		if len(s) == 0 {
+			return plugin.Errorf(plugin.Invalid, "observe sequence %d: it is empty; give it some tokens", i)
+		}
+	}
+	return nil
+}
+
+// before reports whether a forward pass comes to a before it comes to b.
+func before(a, b plugin.Point) bool {
+	return a.Layer < b.Layer || a.Layer == b.Layer && !a.Attended && b.Attended
 }
 
 func (m Model) check() error {

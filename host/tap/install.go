@@ -16,7 +16,8 @@
 // Only sums leave the process. See [plugin.TraceDelta] for what they mean.
 //
 // In the scoring process, which serves nobody, the same function can leave layers
-// out of a graph (bypass.c), to show what a model would be without them.
+// out of a graph (bypass.c), to show what a model would be without them, or hand the
+// residuals themselves to the process (observe.c), for others to be trained by.
 package tap
 
 // #cgo CFLAGS: -O3

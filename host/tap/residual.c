@@ -159,3 +159,47 @@ void plan_graph(struct plan *plan, const struct ggml_cgraph *graph, enum norm_st
         plan->stops[plan->n++] = (struct stop){UNNAMED, NORM_UNKNOWN, t, find_node(graph, t, norm), norm};
     }
 }
+
+// is_sum_with reports whether a tensor is x, or the wanted rows of it, plus something.
+static bool is_sum_with(const struct ggml_tensor *sum, const struct ggml_tensor *x) {
+    if (!sum || sum->op != GGML_OP_ADD) return false;
+    for (int i = 0; i < 2; i++) {
+        const struct ggml_tensor *s = sum->src[i];
+        if (s == x || (s->op == GGML_OP_GET_ROWS && s->src[0] == x)) return true;
+    }
+    return false;
+}
+
+// ffn_style tells by the name of a weight in which way it stands beside the
+// feed-forward of a layer, if it does.
+static enum norm_style ffn_style(const struct ggml_tensor *t, int layer) {
+    char name[GGML_MAX_NAME];
+    int l, end = 0;
+    weight_name(t, name);
+    if (sscanf(name, "blk.%d.%n", &l, &end) != 1 || !end || l != layer) return NORM_UNKNOWN;
+    if (strcmp(name + end, "ffn_norm.weight") == 0) return NORM_BEFORE;
+    if (strcmp(name + end, "post_attention_norm.weight") == 0) return NORM_BEFORE;
+    return strcmp(name + end, "post_ffw_norm.weight") == 0 ? NORM_AFTER : NORM_UNKNOWN;
+}
+
+bool find_attended(struct stop *s, const struct ggml_cgraph *graph, int layer, const struct ggml_tensor *x) {
+    for (int i = 0; i < graph->n_nodes; i++) {
+        const struct ggml_tensor *mul = graph->nodes[i];
+        if (mul->op != GGML_OP_MUL || !mul->src[0] || !mul->src[1]) continue;
+        int w = ffn_style(mul->src[1], layer) != NORM_UNKNOWN ? 1 : 0;
+        *s = (struct stop){.layer = layer, .style = ffn_style(mul->src[w], layer)};
+        if (s->style == NORM_UNKNOWN) continue;
+        if (s->style == NORM_BEFORE) {
+            stop_before(s, graph, i, mul->src[1 - w]);
+        } else {
+            s->used = find_sum(graph, i);
+            if (s->used < 0) continue;
+            const struct ggml_tensor *sum = graph->nodes[s->used];
+            s->tensor = sum->src[0] == mul ? sum->src[1] : sum->src[0];
+        }
+        if (!is_sum_with(s->tensor, x)) continue;
+        s->made = find_node(graph, s->tensor, s->used);
+        return true;
+    }
+    return false;
+}

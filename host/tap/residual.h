@@ -53,4 +53,12 @@ int weight_layer(const struct ggml_tensor *t);
 // NORM_UNKNOWN, 0 and 0.
 void plan_graph(struct plan *plan, const struct ggml_cgraph *graph, enum norm_style style, int64_t hidden, int64_t tokens);
 
+// find_attended sets s to where the residual after the attention of a layer can be
+// read, given x that entered the layer. It is the sum of x and what attention adds to
+// it, and goes into the norm before the feed-forward (ffn_norm.weight, or
+// post_attention_norm.weight where that is its name) or is what the product with
+// post_ffw_norm.weight is added to. It reports false if the graph holds no such sum: where
+// attention and feed-forward both read x, there is none.
+bool find_attended(struct stop *s, const struct ggml_cgraph *graph, int layer, const struct ggml_tensor *x);
+
 #endif

@@ -24,7 +24,7 @@ enum { MAX_HOOKS = 64 };
 static struct hook hooks[MAX_HOOKS]; // filled by tap_install, before any other thread computes
 static int n_hooks;
 
-enum { OFF, TRACING, BYPASSING };
+enum { OFF, TRACING, BYPASSING, OBSERVING };
 
 static atomic_int mode;
 static pthread_mutex_t computing = PTHREAD_MUTEX_INITIALIZER; // held while a graph is computed that is not left alone
@@ -36,32 +36,58 @@ static struct hook *find_hook(ggml_backend_dev_t device) {
     return NULL;
 }
 
-// traced computes a graph piece by piece and reads the residuals of each. All of
-// the graph's nodes are computed, in their order, whatever the tap finds in it.
-static enum ggml_status traced(struct hook *hook, compute_fn compute, ggml_backend_t backend, struct ggml_cgraph *graph,
-                               int batch_size) {
-    static struct piece piece; // large, and used by one thread at a time
-    ggml_backend_synchronize(backend); // inputs may still be on their way
-    const struct plan *plan = pass_plan(graph);
-    if (plan->n == 0 || !pass_open()) return compute(backend, graph, batch_size);
+// A reader is who wants the residuals at the stops of a plan.
+struct reader {
+    void (*read)(const struct stop *s, const struct ggml_tensor *copy);
+    void (*drop)(enum fault f);
+};
 
+static const struct reader pass_reader = {pass_read, pass_drop}, observe_reader = {observe_read, observe_drop};
+
+// in_pieces computes a graph piece by piece and has the residuals of each read. All of
+// the graph's nodes are computed, in their order, whatever comes of that.
+static enum ggml_status in_pieces(struct reader to, const struct plan *plan, struct hook *hook, compute_fn compute,
+                                  ggml_backend_t backend, struct ggml_cgraph *graph, int batch_size) {
+    static struct piece piece; // large, and used by one thread at a time
     enum ggml_status status;
-    for (int done = 0, stop = 0; done < graph->n_nodes; done = piece.end, stop += piece.stops) {
+    for (int done = 0, stop = 0; done < graph->n_nodes || stop < plan->n; done = piece.end, stop += piece.stops) {
         if (!shelf_piece(&hook->shelf, backend, &piece, graph, plan, done, stop)) {
-            pass_drop(FAULT_MEMORY);
+            to.drop(FAULT_MEMORY);
             struct ggml_cgraph rest = ggml_graph_view(graph, done, graph->n_nodes);
             return compute(backend, &rest, batch_size);
         }
         status = piece.graph.n_nodes ? compute(backend, &piece.graph, batch_size) : GGML_STATUS_SUCCESS;
         if (status != GGML_STATUS_SUCCESS) {
-            pass_drop(FAULT_UNFINISHED);
+            to.drop(FAULT_UNFINISHED);
             return status;
         }
         ggml_backend_synchronize(backend);
-        for (int i = 0; i < piece.stops; i++) pass_read(&plan->stops[stop + i], piece.copy[i]);
+        for (int i = 0; i < piece.stops; i++) to.read(&plan->stops[stop + i], piece.copy[i]);
     }
-    pass_close();
     return GGML_STATUS_SUCCESS;
+}
+
+// traced computes a graph and measures its residuals.
+static enum ggml_status traced(struct hook *hook, compute_fn compute, ggml_backend_t backend, struct ggml_cgraph *graph,
+                               int batch_size) {
+    ggml_backend_synchronize(backend); // inputs may still be on their way
+    const struct plan *plan = pass_plan(graph);
+    if (plan->n == 0 || !pass_open()) return compute(backend, graph, batch_size);
+    enum ggml_status status = in_pieces(pass_reader, plan, hook, compute, backend, graph, batch_size);
+    if (status == GGML_STATUS_SUCCESS) pass_close();
+    return status;
+}
+
+// observed computes what is needed of a graph and keeps some of its residuals.
+static enum ggml_status observed(struct hook *hook, compute_fn compute, ggml_backend_t backend, struct ggml_cgraph *graph,
+                                 int batch_size) {
+    ggml_backend_synchronize(backend);
+    int nodes;
+    const struct plan *plan = observe_plan(graph, &nodes);
+    struct ggml_cgraph needed = ggml_graph_view(graph, 0, nodes);
+    enum ggml_status status = in_pieces(observe_reader, plan, hook, compute, backend, &needed, batch_size);
+    if (status == GGML_STATUS_SUCCESS) observe_close();
+    return status;
 }
 
 // bypassed computes a graph without the layers to leave out.
@@ -80,7 +106,7 @@ static enum ggml_status tapped_compute(ggml_backend_t backend, struct ggml_cgrap
     compute_fn compute = atomic_load_explicit(&hook->compute, memory_order_acquire);
     int now = atomic_load_explicit(&mode, memory_order_relaxed);
     if (now == OFF) return compute(backend, graph, batch_size);
-    if (now == BYPASSING) {
+    if (now != TRACING) {
         pthread_mutex_lock(&computing);
     } else if (pthread_mutex_trylock(&computing) != 0) {
         pass_fault(FAULT_BUSY);
@@ -89,6 +115,7 @@ static enum ggml_status tapped_compute(ggml_backend_t backend, struct ggml_cgrap
     now = atomic_load(&mode); // it may have changed in between
     enum ggml_status status = now == TRACING     ? traced(hook, compute, backend, graph, batch_size)
                               : now == BYPASSING ? bypassed(hook, compute, backend, graph, batch_size)
+                              : now == OBSERVING ? observed(hook, compute, backend, graph, batch_size)
                                                  : compute(backend, graph, batch_size);
     pthread_mutex_unlock(&computing);
     return status;
@@ -124,6 +151,7 @@ static void change(int to) {
     pthread_mutex_lock(&computing);
     pass_free();
     bypass_free();
+    observe_free();
     shelf_clear();
     for (int i = 0; i < n_hooks; i++) shelf_free(&hooks[i].shelf);
     atomic_store(&mode, to);
@@ -142,4 +170,16 @@ void tap_bypass(const int *layers, int n) {
     change(OFF);
     bypass_set(layers, n);
     if (n > 0) atomic_store(&mode, BYPASSING);
+}
+
+void tap_observe(const struct point *points, int n, bool whole) {
+    change(OFF);
+    observe_set(points, n, whole);
+    if (n > 0) atomic_store(&mode, OBSERVING);
+}
+
+void tap_observed(struct observed *o) {
+    pthread_mutex_lock(&computing);
+    observe_take(o);
+    pthread_mutex_unlock(&computing);
 }

@@ -1,11 +1,12 @@
 // The tap: reads the residual stream of every forward pass of this process, in
 // whatever engine and on whatever device, without changing the pass; or, in a
-// process that serves nobody, runs the model without some of its layers.
+// process that serves nobody, runs the model without some of its layers, or keeps
+// what it computes at some points.
 
 #ifndef PARE_TAP_H
 #define PARE_TAP_H
 
-#include "pass.h"
+#include "observe.h"
 
 // tap_install hooks every device that ggml knows, once, before a model is
 // loaded. It returns how many.
@@ -24,5 +25,12 @@ void tap_stop(void);
 // on; with none, the model runs as it is. A pass that cannot be run so fails, and
 // bypass_error says why.
 void tap_bypass(const int *layers, int n);
+
+// tap_observe keeps the residuals at points of every forward pass from the next one
+// on; with none, the model runs as it is. See observe_set.
+void tap_observe(const struct point *points, int n, bool whole);
+
+// tap_observed takes what was kept.
+void tap_observed(struct observed *o);
 
 #endif

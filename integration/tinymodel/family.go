@@ -19,6 +19,7 @@ type family struct {
 	postNorm   bool // a norm after attention and after feed-forward, too
 	noPreNorm  bool // and none before them
 	window     int  // sliding window, in tokens; every sixth layer sees all
+	fused      bool // queries, keys and values are one matrix, the gate and what it gates another
 	keys       []gguftest.KV
 	vocabulary func() vocabulary
 }
@@ -45,6 +46,20 @@ var families = map[string]family{
 		keys: append(headSizes("gemma3"),
 			gguftest.KV{Key: "gemma3.rope.local.freq_base", Value: float32(10_000)}),
 		vocabulary: gemmaVocabulary,
+	},
+	"gemma2": {
+		layers: 8, ropeBase: 10_000, embedding: math.Sqrt(Hidden), tied: true, postNorm: true,
+		// Caps low enough to bend what passes, a window short enough to leave out.
+		keys: append(headSizes("gemma2"),
+			gguftest.KV{Key: "gemma2.attention.sliding_window", Value: uint32(64)},
+			gguftest.KV{Key: "gemma2.attn_logit_softcapping", Value: float32(5)},
+			gguftest.KV{Key: "gemma2.final_logit_softcapping", Value: float32(8)}),
+		vocabulary: gemmaVocabulary,
+	},
+	"phi3": {
+		layers: 8, ropeBase: 10_000, embedding: 1, fused: true,
+		keys:       []gguftest.KV{{Key: "phi3.rope.dimension_count", Value: uint32(HeadSize - 4)}},
+		vocabulary: phiVocabulary,
 	},
 	"olmo3": {
 		layers: 8, ropeBase: 500_000, embedding: 1,
@@ -83,12 +98,43 @@ func (f family) keyValues(c Config) []gguftest.KV {
 		{Key: arch + ".rope.freq_base", Value: f.ropeBase},
 	}
 	kvs = append(kvs, f.keys...)
+	kvs = append(kvs, positions(c)...)
 	if f.window > 0 {
 		kvs = append(kvs,
 			gguftest.KV{Key: arch + ".attention.sliding_window", Value: uint32(f.window)},
 			gguftest.KV{Key: arch + ".attention.sliding_window_pattern", Value: slidingLayers(c.Layers)})
 	}
 	return kvs
+}
+
+// positions are the keys of the ways of Positions.
+func positions(c Config) []gguftest.KV {
+	scaling := c.Architecture + ".rope.scaling."
+	switch c.Positions {
+	case "linear", "yarn":
+		return []gguftest.KV{
+			{Key: scaling + "type", Value: c.Positions},
+			{Key: scaling + "factor", Value: float32(4)},
+			{Key: scaling + "original_context_length", Value: uint32(ContextLength / 4)},
+		}
+	case "factors":
+		return []gguftest.KV{{Key: scaling + "attn_factor", Value: float32(1.2)}}
+	}
+	return nil
+}
+
+// frequencyFactors adds the tensors that divide each pair's frequency. LongRoPE has two,
+// the second for longer contexts than any here.
+func frequencyFactors(w *weights, c Config) {
+	if c.Positions != "factors" {
+		return
+	}
+	if c.Architecture == "phi3" {
+		w.norm("rope_factors_short.weight", HeadSize/2-2, 2)
+		w.norm("rope_factors_long.weight", HeadSize/2-2, 8)
+		return
+	}
+	w.norm("rope_freqs.weight", HeadSize/2, 4)
 }
 
 // slidingLayers tells for each layer whether it sees only the window.
@@ -103,6 +149,7 @@ func slidingLayers(layers int) []bool {
 func (f family) tensors(c Config, v vocabulary) []gguftest.Tensor {
 	w := weights{seed: c.Seed, float32: c.Float32}
 	w.embedding("token_embd.weight", v, 1/f.embedding)
+	frequencyFactors(&w, c)
 	stream := 1.0 // root mean square of the residual stream; embeddings have 1
 	for l := range c.Layers {
 		added := stream * math.Tan(math.Pi*w.turn(l, c.Layers))
@@ -135,6 +182,13 @@ func (f family) layer(w *weights, prefix string, part float64) {
 	if !f.noPreNorm {
 		w.norm(prefix+"attn_norm.weight", Hidden, 1)
 		w.norm(prefix+"ffn_norm.weight", Hidden, 1)
+	}
+	if f.fused {
+		w.matrix(prefix+"attn_qkv.weight", Hidden, Hidden+2*kvWidth, sharp)
+		w.matrix(prefix+"attn_output.weight", Hidden, Hidden, attention/sharp)
+		w.matrix(prefix+"ffn_up.weight", Hidden, 2*FeedForward, 1)
+		w.matrix(prefix+"ffn_down.weight", FeedForward, Hidden, feedForward)
+		return
 	}
 	w.matrix(prefix+"attn_q.weight", Hidden, Hidden, query)
 	w.matrix(prefix+"attn_k.weight", Hidden, kvWidth, key)

@@ -29,18 +29,33 @@ var Architectures = []string{"llama", "qwen2", "qwen3", "gemma3"}
 // Ollamas names more of them, which Ollama's own engine can run and llama.cpp cannot.
 var Ollamas = []string{"olmo3"}
 
+// Llamas names more of them, which llama.cpp runs in either engine and whose graphs are
+// held against it. Serving them is no different from serving the others.
+var Llamas = []string{"gemma2", "phi3"}
+
+// Positions names the ways of telling positions, besides the plain one, that Config
+// knows: frequencies divided alike, one by one by a tensor, or as in YaRN.
+var Positions = []string{"linear", "factors", "yarn"}
+
 // Config says which model to make. The same Config gives the same bytes.
 type Config struct {
-	Architecture string // one of Architectures or of Ollamas
+	Architecture string // one of Architectures, of Ollamas or of Llamas
 	Layers       int    // 0 means 8, or 12 for gemma3: two periods of its sliding window
 	Seed         uint64 // of the weights
 	Float32      bool   // store matrices as F32; they are F16 otherwise
+	Positions    string // "" or one of Positions; only llama and phi3 take "factors"
 }
 
 // Validate names the field at fault.
 func (c Config) Validate() error {
-	if all := slices.Concat(Architectures, Ollamas); !slices.Contains(all, c.Architecture) {
+	if all := slices.Concat(Architectures, Ollamas, Llamas); !slices.Contains(all, c.Architecture) {
 		return fmt.Errorf("make tiny model: Architecture %q is none of %s", c.Architecture, strings.Join(all, ", "))
+	}
+	if c.Positions != "" && !slices.Contains(Positions, c.Positions) {
+		return fmt.Errorf("make tiny model: Positions %q is none of %s", c.Positions, strings.Join(Positions, ", "))
+	}
+	if c.Positions == "factors" && c.Architecture != "llama" && c.Architecture != "phi3" {
+		return fmt.Errorf("make tiny model: Positions is %q, and %s has no tensor of factors", c.Positions, c.Architecture)
 	}
 	if c.Layers < 0 {
 		return fmt.Errorf("make tiny model: Layers is %d; give 1 or more, or 0 for the default", c.Layers)

@@ -14,8 +14,8 @@ import (
 // tensorsPerLayer and tensorsBeside count what llama.cpp's loader asks of each
 // architecture.
 var (
-	tensorsPerLayer = map[string]int{"llama": 9, "qwen2": 12, "qwen3": 11, "gemma3": 13}
-	tensorsBeside   = map[string]int{"llama": 3, "qwen2": 3, "qwen3": 2, "gemma3": 2}
+	tensorsPerLayer = map[string]int{"llama": 9, "qwen2": 12, "qwen3": 11, "gemma3": 13, "gemma2": 11, "phi3": 6}
+	tensorsBeside   = map[string]int{"llama": 3, "qwen2": 3, "qwen3": 2, "gemma3": 2, "gemma2": 2, "phi3": 3}
 )
 
 func newModel(t *testing.T, c tinymodel.Config) []byte {
@@ -28,7 +28,7 @@ func newModel(t *testing.T, c tinymodel.Config) []byte {
 }
 
 func TestTensorCount(t *testing.T) {
-	for _, arch := range tinymodel.Architectures {
+	for _, arch := range slices.Concat(tinymodel.Architectures, tinymodel.Llamas) {
 		for asked, layers := range map[int]int{0: 8, 1: 1, 5: 5} {
 			if asked == 0 && arch == "gemma3" {
 				layers = 12
@@ -98,6 +98,7 @@ func TestConfigRefused(t *testing.T) {
 	for field, c := range map[string]tinymodel.Config{
 		"Architecture": {Architecture: "mamba"},
 		"Layers":       {Architecture: "llama", Layers: -1},
+		"Positions":    {Architecture: "llama", Positions: "alibi"},
 	} {
 		if model, err := tinymodel.New(c); model != nil || err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%+v: %d bytes and error %v, want an error about %s", c, len(model), err, field)

@@ -61,6 +61,24 @@ func gemmaVocabulary() vocabulary {
 	v.named("unknown", v.add("<unk>", unknownToken))
 	v.add("<start_of_turn>", controlToken)
 	v.named("eot", v.add("<end_of_turn>", controlToken))
+	v.spellings()
+	return v
+}
+
+// phiVocabulary is SentencePiece with the tokens that llama.cpp looks for in phi3.
+func phiVocabulary() vocabulary {
+	v := vocabulary{model: "llama", addBOS: true}
+	v.named("unknown", v.add("<unk>", unknownToken))
+	v.named("bos", v.add("<s>", controlToken))
+	v.add("</s>", controlToken)
+	v.named("eos", v.add("<|endoftext|>", controlToken))
+	v.named("eot", v.add("<|end|>", controlToken))
+	v.spellings()
+	return v
+}
+
+// spellings adds what SentencePiece spells texts with, and a score for every token.
+func (v *vocabulary) spellings() {
 	for b := range 256 {
 		v.add(fmt.Sprintf("<0x%02X>", b), byteToken)
 	}
@@ -75,7 +93,6 @@ func gemmaVocabulary() vocabulary {
 	for id := range v.tokens {
 		v.scores = append(v.scores, -float32(id))
 	}
-	return v
 }
 
 // bytePairs has a token for each byte, and merges that build the words from the left.

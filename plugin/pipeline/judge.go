@@ -1,12 +1,15 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"pare/plugin"
 	"pare/plugin/corpus"
 	"pare/plugin/evaluate"
+	"pare/plugin/heal"
 )
 
 // A judging is one model to judge: the original, and what it is held against.
@@ -16,6 +19,7 @@ type judging struct {
 	before plugin.Measured
 	after  *plugin.Measured // nil to judge the model alone
 	other  variant          // that After is of
+	also   []variant        // stages on the way to it, of which text alone is scored
 
 	config plugin.Evaluate
 	used   usedText
@@ -183,7 +187,7 @@ func (j *judging) cost(mat material) int64 {
 	variants := int64(max(1, len(j.variants())))
 	var n int64
 	for _, p := range mat.text {
-		n += int64(len(p.Tokens)) * variants
+		n += int64(len(p.Tokens)) * (variants + int64(len(j.also)))
 	}
 	for _, q := range mat.questions {
 		for _, c := range q.choices {
@@ -206,7 +210,7 @@ func (m *meter) add(tokens int64) {
 }
 
 func (j *judging) scoreAll(ctx context.Context, b *book, h plugin.Host, mat material, tell func(int64)) error {
-	if err := b.score(ctx, h, j.model, j.variants(), mat.text, tell); err != nil {
+	if err := b.score(ctx, h, j.model, append(j.variants(), j.also...), mat.text, tell); err != nil {
 		return err
 	}
 	var choices []passage
@@ -214,6 +218,28 @@ func (j *judging) scoreAll(ctx context.Context, b *book, h plugin.Host, mat mate
 		choices = append(choices, q.choices...)
 	}
 	return b.score(ctx, h, j.model, j.variants(), choices, tell)
+}
+
+// stages tells what each stage of a repair is worth on the text that the result was
+// judged by; all of it was scored.
+func (j *judging) stages(ctx context.Context, b *book, h plugin.Host, stages []heal.Stage, r *plugin.Repaired) error {
+	mat, err := j.gather(ctx, h, extents[cmp.Or(j.config.Level, plugin.LevelQuick)])
+	if err != nil {
+		return err
+	}
+	vs := append(slices.Clone(j.also), j.other)
+	if err := b.score(ctx, h, j.model, vs, mat.text, func(int64) {}); err != nil {
+		return err
+	}
+	r.Stages = nil
+	for i, s := range stages {
+		t := evaluate.Text(b.chunks(mat.text, vs[i]))[0]
+		if i == 0 {
+			r.Stages = append(r.Stages, plugin.StageScore{Stage: "uncut", Perplexity: t.Before, Agreement: plugin.Estimate{Value: 1, Low: 1, High: 1}})
+		}
+		r.Stages = append(r.Stages, plugin.StageScore{Stage: s.Name, Perplexity: *t.After, Rise: t.Rise, KL: *t.KL, Agreement: *t.Agreement})
+	}
+	return nil
 }
 
 // generate has both models answer the prompts, in turns.

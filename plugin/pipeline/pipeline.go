@@ -7,7 +7,7 @@
 //	passages.go   text as sequences of tokens to be scored; questions.go likewise
 //	book.go       scores.bin, what each variant of the model made of each passage
 //	choose.go     plan: which layers go; try.go by running the model without them
-//	cut.go        cut: the GGUF without them
+//	cut.go        cut: the GGUF without them; package heal repairs it
 //	judge.go      evaluate: what that costs; evaluate.go for any two models
 //	prune.go      the job: all of these, then register
 //	sweep.go      many cuts, tried and not made
@@ -27,6 +27,7 @@ import (
 	"pare/convert"
 	"pare/gguf"
 	"pare/plugin"
+	"pare/plugin/heal"
 	"pare/plugin/profile"
 )
 
@@ -37,7 +38,7 @@ type Pipeline struct {
 
 // Describe implements plugin.Pruner.
 func (p Pipeline) Describe(context.Context) (plugin.Description, error) {
-	return plugin.Description{Name: "pare", Version: p.Version, Criteria: profile.Criteria()}, nil
+	return plugin.Description{Name: "pare", Version: p.Version, Criteria: profile.Criteria(), Repairs: heal.Methods()}, nil
 }
 
 // open opens a model's GGUF and reads what decides how it may be cut.

@@ -12,6 +12,7 @@ import (
 	"pare/gguf"
 	"pare/plugin"
 	"pare/plugin/evaluate"
+	"pare/plugin/heal"
 	"pare/plugin/layers"
 )
 
@@ -106,7 +107,7 @@ type making struct {
 	job   plugin.Job
 }
 
-// make cuts the model, measures what that costs and registers the result.
+// make cuts the model, repairs it, measures what that costs and registers the result.
 func (p Pipeline) make(ctx context.Context, k making, h plugin.Host, event func(plugin.Event), report *plugin.Report) error {
 	j := k.job
 	if j.Evaluate.Level != plugin.LevelNone {
@@ -119,23 +120,34 @@ func (p Pipeline) make(ctx context.Context, k making, h plugin.Host, event func(
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(j.Folder, "cut.gguf")
-	report.Result = plugin.ModelInfo{
-		Name: j.Name, Digest: c.Cut.Digest,
-		Layers: c.Cut.LayersAfter, Bytes: c.Cut.BytesAfter, Parameters: c.Cut.ParametersAfter,
-	}
-	if err := k.judge(ctx, path, h, event, report); err != nil {
+	healed, err := p.heal(ctx, k, c, h, event, report)
+	if err != nil {
 		return err
+	}
+	final := healed.Last()
+	size, err := os.Stat(final.Path)
+	if err != nil {
+		return fmt.Errorf("read the repaired model: %w", err)
+	}
+	report.Result = plugin.ModelInfo{
+		Name: j.Name, Digest: final.Digest,
+		Layers: c.Cut.LayersAfter, Bytes: size.Size(), Parameters: c.Cut.ParametersAfter,
+	}
+	if err := k.judge(ctx, healed.Stages, h, event, report); err != nil {
+		return err
+	}
+	if j.Name == "" {
+		return healed.Remove()
 	}
 	event(plugin.Event{Stage: "register", Status: "registering " + j.Name})
 	made, err := h.Register(ctx, plugin.RegisterRequest{
-		Parent: k.model.Name, Name: j.Name, Path: path, Digest: c.Cut.Digest, Force: j.Force,
+		Parent: k.model.Name, Name: j.Name, Path: final.Path, Digest: final.Digest, Force: j.Force,
 	})
 	if err != nil {
 		return err
 	}
 	// The store has the file now; this was a second link to it.
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+	if err := healed.Remove(); err != nil {
 		return fmt.Errorf("clean up the job's folder: %w", err)
 	}
 	report.Result.Name, report.Result.Digest = made.Name, made.Digest
@@ -145,32 +157,66 @@ func (p Pipeline) make(ctx context.Context, k making, h plugin.Host, event func(
 	return nil
 }
 
-// judge measures what the cut costs, on the file that was cut, and keeps that as
-// evaluation.json. A model that this machine's engine cannot score is made all the
+// heal repairs the cut model. What it learns from is used text from then on, and
+// nothing of what will be scored.
+func (p Pipeline) heal(ctx context.Context, k making, c cutting, h plugin.Host, event func(plugin.Event), report *plugin.Report) (heal.Result, error) {
+	scored := usedText{}
+	if k.job.Evaluate.Level != plugin.LevelNone {
+		text, err := scoredText(k.job.Evaluate.Corpus, k.used)
+		if err != nil {
+			return heal.Result{}, err
+		}
+		for _, d := range text.docs {
+			scored.add(marks(d.Text))
+		}
+	}
+	kept := plugin.ProfileFolder(k.job.Profile.Folder, k.model.Digest)
+	result, err := heal.Heal(ctx, heal.Patient{
+		Model: k.model, Layers: k.shape.Layers, Remove: k.plan.Remove,
+		Cut: filepath.Join(k.job.Folder, "cut.gguf"), Digest: c.Cut.Digest,
+		Settings: k.job.Repair, Folder: k.job.Folder, Kept: kept, Version: p.Version,
+		Unfit: scored.holds, Learnt: func(texts []string) error { return noteTexts(kept, texts) },
+	}, h, event)
+	if err != nil {
+		return result, err
+	}
+	if result.Repaired.Settings.Method != plugin.RepairNone {
+		report.Repair = &result.Repaired
+	}
+	return result, nil
+}
+
+// judge measures what the job costs, on the last of the files it made, and what each
+// step of the repair gained, and keeps that as evaluation.json. A model that this machine's engine cannot score is made all the
 // same; any other error ends the job, which goes on from here when asked again.
-func (k making) judge(ctx context.Context, path string, h plugin.Host, event func(plugin.Event), report *plugin.Report) error {
+func (k making) judge(ctx context.Context, stages []heal.Stage, h plugin.Host, event func(plugin.Event), report *plugin.Report) error {
 	config := k.job.Evaluate
 	if config.Level == plugin.LevelNone {
 		report.Unmeasured = "it was not asked for"
 		return nil
 	}
 	kept := filepath.Join(k.job.Folder, "evaluation.json")
-	if e, ok := earlier(kept, report.Result.Digest, config); ok {
-		report.Evaluation = &e
-		return nil
-	}
 	b, err := openBook(plugin.ProfileFolder(k.job.Profile.Folder, k.model.Digest))
 	if err != nil {
 		return err
 	}
 	defer b.Close()
+	final := stages[len(stages)-1]
 	judging := judging{
 		model: k.model, window: windowOf(k.shape), config: config, used: k.used,
 		before: plugin.Measured{ModelInfo: report.Parent},
 		after:  &plugin.Measured{ModelInfo: report.Result},
-		other:  variant{report.Result.Digest, plugin.Variant{Path: path}},
+		other:  variant{final.Digest, plugin.Variant{Path: final.Path}},
 	}
-	e, err := judging.judge(ctx, b, h, event)
+	if report.Repair != nil {
+		for _, s := range stages[:len(stages)-1] {
+			judging.also = append(judging.also, variant{s.Digest, plugin.Variant{Path: s.Path}})
+		}
+	}
+	e, ok := earlier(kept, report.Result.Digest, config)
+	if !ok {
+		e, err = judging.judge(ctx, b, h, event)
+	}
 	if plugin.KindOf(err) == plugin.Unsupported {
 		report.Unmeasured = err.Error()
 		return nil
@@ -179,6 +225,11 @@ func (k making) judge(ctx context.Context, path string, h plugin.Host, event fun
 		return err
 	}
 	report.Evaluation = &e
+	if report.Repair != nil {
+		if err := judging.stages(ctx, b, h, stages, report.Repair); err != nil {
+			return err
+		}
+	}
 	return save(kept, e)
 }
 

@@ -11,8 +11,8 @@ import (
 	"pare/plugin/journal"
 )
 
-// usedText holds the digests of all text that layers were chosen by, which is
-// therefore never scored: of each piece and of each of its paragraphs, so that it is
+// usedText holds the digests of all text that layers were chosen by, or that a repair
+// learnt from, which is therefore never scored: of each piece and of each of its paragraphs, so that it is
 // known again in a file that is cut up in another way.
 type usedText map[string]bool
 
@@ -28,6 +28,15 @@ var usedForm = journal.Form[[]string]{
 
 // noteUsed records in a model's folder that layers are chosen by documents.
 func noteUsed(folder string, docs []corpus.Document) error {
+	texts := make([]string, len(docs))
+	for i, d := range docs {
+		texts[i] = d.Text
+	}
+	return noteTexts(folder, texts)
+}
+
+// noteTexts records that texts are not to be scored.
+func noteTexts(folder string, texts []string) error {
 	known, err := usedForm.Open(folder)
 	if err != nil {
 		return err
@@ -38,8 +47,8 @@ func noteUsed(folder string, docs []corpus.Document) error {
 		used.add(e.Value)
 	}
 	var fresh []string
-	for _, d := range docs {
-		for _, mark := range marks(d.Text) {
+	for _, text := range texts {
+		for _, mark := range marks(text) {
 			if !used[mark] {
 				used[mark] = true
 				fresh = append(fresh, mark)

@@ -7,7 +7,9 @@
 //	model.go     a loaded model and its context; offload.go on which device
 //	forward.go   a forward pass; bypass.go without some layers
 //	score.go     probabilities of given tokens; kept.go what others are held against
+//	observe.go   the residual stream; likeliest.go the most likely tokens
 //	logits.c     the arithmetic over the vocabulary
+//	transcribe.go  chats as tokens
 //	generate.go  answers; voice.go their text
 //	footprint.go what a model takes
 //	native.c     what package llama lacks

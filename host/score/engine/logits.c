@@ -1,7 +1,6 @@
 #include "logits.h"
 
 #include <math.h>
-#include <stdint.h>
 #include <string.h>
 
 // Sums are made of LANES floats side by side, so that the compiler can use wide
@@ -109,4 +108,68 @@ double row_divergence(const float *x, struct row p, const float *y, struct row q
 	}
 	double kl = sum / p.sum + log(q.sum) - log(p.sum);
 	return kl > 0 ? kl : 0; // less than 0 is rounding
+}
+
+// below reports whether number a stands behind number b in the order of row_top.
+static inline int below(const float *x, int32_t a, int32_t b) {
+	return x[a] != x[b] ? x[a] < x[b] : a > b;
+}
+
+// sink puts index i, which takes the place of the root, where it belongs in a heap of
+// k indices whose root stands behind all others.
+static void sink(const float *x, int32_t *heap, int k, int32_t i) {
+	int at = 0;
+	for (int child; (child = 2 * at + 1) < k; at = child) {
+		if (child + 1 < k && below(x, heap[child + 1], heap[child])) {
+			child++;
+		}
+		if (!below(x, heap[child], i)) {
+			break;
+		}
+		heap[at] = heap[child];
+	}
+	heap[at] = i;
+}
+
+// any_above reports whether one of LANES numbers is larger than bound.
+static inline int any_above(const float *x, float bound) {
+	int any = 0;
+	for (int j = 0; j < LANES; j++) {
+		any |= x[j] > bound;
+	}
+	return any;
+}
+
+// rise puts the last of k indices where it belongs in the heap of those before it.
+static void rise(const float *x, int32_t *heap, int k) {
+	int32_t i = heap[k - 1];
+	int at = k - 1;
+	for (; at > 0 && below(x, i, heap[(at - 1) / 2]); at = (at - 1) / 2) {
+		heap[at] = heap[(at - 1) / 2];
+	}
+	heap[at] = i;
+}
+
+void row_top(const float *x, int n, int32_t *top, int k) {
+	for (int i = 0; i < k; i++) {
+		top[i] = i;
+		rise(x, top, i + 1);
+	}
+	for (int i = k; i < n;) {
+		if (i + LANES <= n && !any_above(x + i, x[top[0]])) {
+			i += LANES;
+			continue;
+		}
+		int to = i + LANES < n ? i + LANES : n;
+		for (; i < to; i++) {
+			if (x[i] > x[top[0]]) { // of equals the one that came first stays
+				sink(x, top, k, i);
+			}
+		}
+	}
+	for (int left = k - 1; left > 0; left--) {
+		int32_t last = top[0], i = top[left];
+		sink(x, top, left, i);
+		top[left] = last;
+	}
 }

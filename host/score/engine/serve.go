@@ -96,6 +96,17 @@ func (e *engine) answer(ctx context.Context, r score.Request, reply func(score.R
 			return err
 		}
 		return reply(score.Reply{Tokens: tokens})
+	case r.Transcribe != nil:
+		transcripts, err := e.transcribe(r.Transcribe)
+		if err != nil {
+			return err
+		}
+		return reply(score.Reply{Transcripts: transcripts})
+	case r.Observe != nil:
+		if err := e.opened([]score.Model{r.Observe.Model}); err != nil {
+			return err
+		}
+		return e.observe(ctx, r.Observe, func(o plugin.Observation) error { return reply(score.Reply{Observation: score.Pack(o)}) })
 	case r.Score != nil:
 		if err := e.opened(r.Score.Variants); err != nil {
 			return err

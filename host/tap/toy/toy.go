@@ -36,6 +36,7 @@ type Model struct {
 	NormName       string // of a layer's norm, if not the usual one
 	Cut            []int  // layers that were cut out; the rest keep their weights and are numbered anew
 	Shortcut       int    // a layer whose inner state every later one reads too, if not 0
+	FeedForward    string // a second part of every layer: "" for none, "behind" the first, or "beside" it
 }
 
 // A Batch is the input of one forward pass.
@@ -52,6 +53,7 @@ type Result struct {
 	Nodes     int           // of the graph
 	Head      []float32     // what follows x_L
 	Residuals [][][]float32 // x_0 … x_{L-1} of each token, if kept
+	Attended  [][][]float32 // of each layer, what the second part of it is added to, if kept
 	Final     [][]float32   // x_L of each output, if kept
 }
 
@@ -63,6 +65,7 @@ type builder struct {
 	fill   map[*C.struct_ggml_tensor]any // values of inputs and weights
 
 	table, inner *C.struct_ggml_tensor // what layers share, and the inner state of the Shortcut
+	attended     []*C.struct_ggml_tensor
 }
 
 func (b *builder) input(values any, kind uint32, name string, shape ...int64) *C.struct_ggml_tensor {
@@ -132,7 +135,25 @@ func (b *builder) layer(l int, last bool, w weights, x, positions, outputs *C.st
 	if b.NormAfter {
 		y = b.norm(y, w.norm, fmt.Sprintf("blk.%d.post_attention_norm.weight", l))
 	}
-	return C.ggml_add(b.ctx, x, y)
+	sum := C.ggml_add(b.ctx, x, y)
+	if b.FeedForward == "" {
+		return sum
+	}
+	b.attended = append(b.attended, sum)
+	if b.FeedForward == "behind" {
+		x = sum
+	}
+	return b.feedForward(l, w, x, sum)
+}
+
+// feedForward adds to a residual what the second part of layer l makes of x.
+func (b *builder) feedForward(l int, w weights, x, sum *C.struct_ggml_tensor) *C.struct_ggml_tensor {
+	if b.NormAfter {
+		y := b.norm(C.ggml_silu(b.ctx, x), w.norm, fmt.Sprintf("blk.%d.post_ffw_norm.weight", l))
+		return C.ggml_add(b.ctx, sum, y)
+	}
+	y := C.ggml_silu(b.ctx, b.norm(x, w.norm, fmt.Sprintf("blk.%d.ffn_norm.weight", l)))
+	return C.ggml_add(b.ctx, y, sum)
 }
 
 // Forward computes one pass.
@@ -166,7 +187,7 @@ func (m Model) Forward(in Batch) (Result, error) {
 	output := b.input(b.values(1, 3*m.Hidden), C.GGML_TYPE_F32, "output.weight", int64(m.Hidden), 3)
 	head := C.ggml_mul_mat(b.ctx, output, b.norm(x, b.values(1, m.Hidden), "output_norm.weight"))
 	C.ggml_set_output(head)
-	for _, x := range stream {
+	for _, x := range append(stream, b.attended...) {
 		if in.Keep {
 			C.ggml_set_output(x)
 		}
@@ -212,6 +233,9 @@ func (b *builder) compute(graph *C.struct_ggml_cgraph, head *C.struct_ggml_tenso
 	if in.Keep {
 		for _, x := range stream[:len(stream)-1] {
 			r.Residuals = append(r.Residuals, rows(x))
+		}
+		for _, x := range b.attended {
+			r.Attended = append(r.Attended, rows(x))
 		}
 		r.Final = rows(stream[len(stream)-1])
 	}

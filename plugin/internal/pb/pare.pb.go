@@ -65,6 +65,7 @@ type Description struct {
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	Criteria      []string               `protobuf:"bytes,3,rep,name=criteria,proto3" json:"criteria,omitempty"`
+	Repairs       []string               `protobuf:"bytes,4,rep,name=repairs,proto3" json:"repairs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -116,6 +117,13 @@ func (x *Description) GetVersion() string {
 func (x *Description) GetCriteria() []string {
 	if x != nil {
 		return x.Criteria
+	}
+	return nil
+}
+
+func (x *Description) GetRepairs() []string {
+	if x != nil {
+		return x.Repairs
 	}
 	return nil
 }
@@ -522,6 +530,7 @@ type Job struct {
 	Force         bool                   `protobuf:"varint,6,opt,name=force,proto3" json:"force,omitempty"`
 	DryRun        bool                   `protobuf:"varint,7,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	Evaluate      *Evaluate              `protobuf:"bytes,8,opt,name=evaluate,proto3" json:"evaluate,omitempty"`
+	Repair        *Repair                `protobuf:"bytes,9,opt,name=repair,proto3" json:"repair,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -612,6 +621,209 @@ func (x *Job) GetEvaluate() *Evaluate {
 	return nil
 }
 
+func (x *Job) GetRepair() *Repair {
+	if x != nil {
+		return x.Repair
+	}
+	return nil
+}
+
+type Repair struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Method        string                 `protobuf:"bytes,1,opt,name=method,proto3" json:"method,omitempty"`
+	Data          *Corpus                `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	Loss          string                 `protobuf:"bytes,3,opt,name=loss,proto3" json:"loss,omitempty"`
+	Preset        string                 `protobuf:"bytes,4,opt,name=preset,proto3" json:"preset,omitempty"`
+	Targets       string                 `protobuf:"bytes,5,opt,name=targets,proto3" json:"targets,omitempty"`
+	Layers        string                 `protobuf:"bytes,6,opt,name=layers,proto3" json:"layers,omitempty"`
+	Rank          int64                  `protobuf:"varint,7,opt,name=rank,proto3" json:"rank,omitempty"`
+	Alpha         float64                `protobuf:"fixed64,8,opt,name=alpha,proto3" json:"alpha,omitempty"`
+	Dropout       float64                `protobuf:"fixed64,9,opt,name=dropout,proto3" json:"dropout,omitempty"`
+	Bits          int64                  `protobuf:"varint,10,opt,name=bits,proto3" json:"bits,omitempty"`
+	Steps         int64                  `protobuf:"varint,11,opt,name=steps,proto3" json:"steps,omitempty"`
+	Batch         int64                  `protobuf:"varint,12,opt,name=batch,proto3" json:"batch,omitempty"`
+	Length        int64                  `protobuf:"varint,13,opt,name=length,proto3" json:"length,omitempty"`
+	Accumulate    int64                  `protobuf:"varint,14,opt,name=accumulate,proto3" json:"accumulate,omitempty"`
+	LearningRate  float64                `protobuf:"fixed64,15,opt,name=learning_rate,json=learningRate,proto3" json:"learning_rate,omitempty"`
+	WarmUp        int64                  `protobuf:"varint,16,opt,name=warm_up,json=warmUp,proto3" json:"warm_up,omitempty"`
+	Clip          float64                `protobuf:"fixed64,17,opt,name=clip,proto3" json:"clip,omitempty"`
+	Seed          int64                  `protobuf:"varint,18,opt,name=seed,proto3" json:"seed,omitempty"`
+	Adapter       bool                   `protobuf:"varint,19,opt,name=adapter,proto3" json:"adapter,omitempty"`
+	Quantize      string                 `protobuf:"bytes,20,opt,name=quantize,proto3" json:"quantize,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Repair) Reset() {
+	*x = Repair{}
+	mi := &file_pare_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Repair) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Repair) ProtoMessage() {}
+
+func (x *Repair) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Repair.ProtoReflect.Descriptor instead.
+func (*Repair) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Repair) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *Repair) GetData() *Corpus {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *Repair) GetLoss() string {
+	if x != nil {
+		return x.Loss
+	}
+	return ""
+}
+
+func (x *Repair) GetPreset() string {
+	if x != nil {
+		return x.Preset
+	}
+	return ""
+}
+
+func (x *Repair) GetTargets() string {
+	if x != nil {
+		return x.Targets
+	}
+	return ""
+}
+
+func (x *Repair) GetLayers() string {
+	if x != nil {
+		return x.Layers
+	}
+	return ""
+}
+
+func (x *Repair) GetRank() int64 {
+	if x != nil {
+		return x.Rank
+	}
+	return 0
+}
+
+func (x *Repair) GetAlpha() float64 {
+	if x != nil {
+		return x.Alpha
+	}
+	return 0
+}
+
+func (x *Repair) GetDropout() float64 {
+	if x != nil {
+		return x.Dropout
+	}
+	return 0
+}
+
+func (x *Repair) GetBits() int64 {
+	if x != nil {
+		return x.Bits
+	}
+	return 0
+}
+
+func (x *Repair) GetSteps() int64 {
+	if x != nil {
+		return x.Steps
+	}
+	return 0
+}
+
+func (x *Repair) GetBatch() int64 {
+	if x != nil {
+		return x.Batch
+	}
+	return 0
+}
+
+func (x *Repair) GetLength() int64 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
+}
+
+func (x *Repair) GetAccumulate() int64 {
+	if x != nil {
+		return x.Accumulate
+	}
+	return 0
+}
+
+func (x *Repair) GetLearningRate() float64 {
+	if x != nil {
+		return x.LearningRate
+	}
+	return 0
+}
+
+func (x *Repair) GetWarmUp() int64 {
+	if x != nil {
+		return x.WarmUp
+	}
+	return 0
+}
+
+func (x *Repair) GetClip() float64 {
+	if x != nil {
+		return x.Clip
+	}
+	return 0
+}
+
+func (x *Repair) GetSeed() int64 {
+	if x != nil {
+		return x.Seed
+	}
+	return 0
+}
+
+func (x *Repair) GetAdapter() bool {
+	if x != nil {
+		return x.Adapter
+	}
+	return false
+}
+
+func (x *Repair) GetQuantize() string {
+	if x != nil {
+		return x.Quantize
+	}
+	return ""
+}
+
 type Evaluate struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Level         string                 `protobuf:"bytes,1,opt,name=level,proto3" json:"level,omitempty"`
@@ -624,7 +836,7 @@ type Evaluate struct {
 
 func (x *Evaluate) Reset() {
 	*x = Evaluate{}
-	mi := &file_pare_proto_msgTypes[9]
+	mi := &file_pare_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -636,7 +848,7 @@ func (x *Evaluate) String() string {
 func (*Evaluate) ProtoMessage() {}
 
 func (x *Evaluate) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[9]
+	mi := &file_pare_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +861,7 @@ func (x *Evaluate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evaluate.ProtoReflect.Descriptor instead.
 func (*Evaluate) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{9}
+	return file_pare_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Evaluate) GetLevel() string {
@@ -692,7 +904,7 @@ type Thresholds struct {
 
 func (x *Thresholds) Reset() {
 	*x = Thresholds{}
-	mi := &file_pare_proto_msgTypes[10]
+	mi := &file_pare_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -704,7 +916,7 @@ func (x *Thresholds) String() string {
 func (*Thresholds) ProtoMessage() {}
 
 func (x *Thresholds) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[10]
+	mi := &file_pare_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -717,7 +929,7 @@ func (x *Thresholds) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Thresholds.ProtoReflect.Descriptor instead.
 func (*Thresholds) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{10}
+	return file_pare_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Thresholds) GetKeepKl() float64 {
@@ -763,7 +975,7 @@ type EvaluateRequest struct {
 
 func (x *EvaluateRequest) Reset() {
 	*x = EvaluateRequest{}
-	mi := &file_pare_proto_msgTypes[11]
+	mi := &file_pare_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -775,7 +987,7 @@ func (x *EvaluateRequest) String() string {
 func (*EvaluateRequest) ProtoMessage() {}
 
 func (x *EvaluateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[11]
+	mi := &file_pare_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -788,7 +1000,7 @@ func (x *EvaluateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvaluateRequest.ProtoReflect.Descriptor instead.
 func (*EvaluateRequest) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{11}
+	return file_pare_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EvaluateRequest) GetId() string {
@@ -858,7 +1070,7 @@ type SweepRequest struct {
 
 func (x *SweepRequest) Reset() {
 	*x = SweepRequest{}
-	mi := &file_pare_proto_msgTypes[12]
+	mi := &file_pare_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -870,7 +1082,7 @@ func (x *SweepRequest) String() string {
 func (*SweepRequest) ProtoMessage() {}
 
 func (x *SweepRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[12]
+	mi := &file_pare_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -883,7 +1095,7 @@ func (x *SweepRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SweepRequest.ProtoReflect.Descriptor instead.
 func (*SweepRequest) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{12}
+	return file_pare_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SweepRequest) GetId() string {
@@ -968,7 +1180,7 @@ type ProfileCall struct {
 
 func (x *ProfileCall) Reset() {
 	*x = ProfileCall{}
-	mi := &file_pare_proto_msgTypes[13]
+	mi := &file_pare_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -980,7 +1192,7 @@ func (x *ProfileCall) String() string {
 func (*ProfileCall) ProtoMessage() {}
 
 func (x *ProfileCall) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[13]
+	mi := &file_pare_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -993,7 +1205,7 @@ func (x *ProfileCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfileCall.ProtoReflect.Descriptor instead.
 func (*ProfileCall) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{13}
+	return file_pare_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ProfileCall) GetHost() uint32 {
@@ -1020,7 +1232,7 @@ type PruneCall struct {
 
 func (x *PruneCall) Reset() {
 	*x = PruneCall{}
-	mi := &file_pare_proto_msgTypes[14]
+	mi := &file_pare_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1244,7 @@ func (x *PruneCall) String() string {
 func (*PruneCall) ProtoMessage() {}
 
 func (x *PruneCall) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[14]
+	mi := &file_pare_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1257,7 @@ func (x *PruneCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruneCall.ProtoReflect.Descriptor instead.
 func (*PruneCall) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{14}
+	return file_pare_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PruneCall) GetHost() uint32 {
@@ -1072,7 +1284,7 @@ type EvaluateCall struct {
 
 func (x *EvaluateCall) Reset() {
 	*x = EvaluateCall{}
-	mi := &file_pare_proto_msgTypes[15]
+	mi := &file_pare_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1296,7 @@ func (x *EvaluateCall) String() string {
 func (*EvaluateCall) ProtoMessage() {}
 
 func (x *EvaluateCall) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[15]
+	mi := &file_pare_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1309,7 @@ func (x *EvaluateCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvaluateCall.ProtoReflect.Descriptor instead.
 func (*EvaluateCall) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{15}
+	return file_pare_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EvaluateCall) GetHost() uint32 {
@@ -1124,7 +1336,7 @@ type SweepCall struct {
 
 func (x *SweepCall) Reset() {
 	*x = SweepCall{}
-	mi := &file_pare_proto_msgTypes[16]
+	mi := &file_pare_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1136,7 +1348,7 @@ func (x *SweepCall) String() string {
 func (*SweepCall) ProtoMessage() {}
 
 func (x *SweepCall) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[16]
+	mi := &file_pare_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1149,7 +1361,7 @@ func (x *SweepCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SweepCall.ProtoReflect.Descriptor instead.
 func (*SweepCall) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{16}
+	return file_pare_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SweepCall) GetHost() uint32 {
@@ -1178,7 +1390,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_pare_proto_msgTypes[17]
+	mi := &file_pare_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1190,7 +1402,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[17]
+	mi := &file_pare_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1203,7 +1415,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{17}
+	return file_pare_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Event) GetStage() string {
@@ -1247,7 +1459,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_pare_proto_msgTypes[18]
+	mi := &file_pare_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1259,7 +1471,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[18]
+	mi := &file_pare_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1272,7 +1484,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{18}
+	return file_pare_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Progress) GetEvent() *Event {
@@ -1298,7 +1510,7 @@ type PlanReply struct {
 
 func (x *PlanReply) Reset() {
 	*x = PlanReply{}
-	mi := &file_pare_proto_msgTypes[19]
+	mi := &file_pare_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1310,7 +1522,7 @@ func (x *PlanReply) String() string {
 func (*PlanReply) ProtoMessage() {}
 
 func (x *PlanReply) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[19]
+	mi := &file_pare_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1323,7 +1535,7 @@ func (x *PlanReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanReply.ProtoReflect.Descriptor instead.
 func (*PlanReply) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{19}
+	return file_pare_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PlanReply) GetPlanJson() []byte {
@@ -1343,7 +1555,7 @@ type TraceRequest struct {
 
 func (x *TraceRequest) Reset() {
 	*x = TraceRequest{}
-	mi := &file_pare_proto_msgTypes[20]
+	mi := &file_pare_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1567,7 @@ func (x *TraceRequest) String() string {
 func (*TraceRequest) ProtoMessage() {}
 
 func (x *TraceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[20]
+	mi := &file_pare_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,7 +1580,7 @@ func (x *TraceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceRequest.ProtoReflect.Descriptor instead.
 func (*TraceRequest) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{20}
+	return file_pare_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *TraceRequest) GetModel() string {
@@ -1395,7 +1607,7 @@ type Text struct {
 
 func (x *Text) Reset() {
 	*x = Text{}
-	mi := &file_pare_proto_msgTypes[21]
+	mi := &file_pare_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1407,7 +1619,7 @@ func (x *Text) String() string {
 func (*Text) ProtoMessage() {}
 
 func (x *Text) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[21]
+	mi := &file_pare_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1420,7 +1632,7 @@ func (x *Text) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Text.ProtoReflect.Descriptor instead.
 func (*Text) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{21}
+	return file_pare_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Text) GetDigest() string {
@@ -1451,7 +1663,7 @@ type Sums struct {
 
 func (x *Sums) Reset() {
 	*x = Sums{}
-	mi := &file_pare_proto_msgTypes[22]
+	mi := &file_pare_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1463,7 +1675,7 @@ func (x *Sums) String() string {
 func (*Sums) ProtoMessage() {}
 
 func (x *Sums) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[22]
+	mi := &file_pare_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1476,7 +1688,7 @@ func (x *Sums) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sums.ProtoReflect.Descriptor instead.
 func (*Sums) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{22}
+	return file_pare_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Sums) GetTokens() int64 {
@@ -1532,7 +1744,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_pare_proto_msgTypes[23]
+	mi := &file_pare_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1544,7 +1756,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[23]
+	mi := &file_pare_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1557,7 +1769,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{23}
+	return file_pare_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Fault) GetReason() string {
@@ -1599,7 +1811,7 @@ type TraceDelta struct {
 
 func (x *TraceDelta) Reset() {
 	*x = TraceDelta{}
-	mi := &file_pare_proto_msgTypes[24]
+	mi := &file_pare_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1611,7 +1823,7 @@ func (x *TraceDelta) String() string {
 func (*TraceDelta) ProtoMessage() {}
 
 func (x *TraceDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[24]
+	mi := &file_pare_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1624,7 +1836,7 @@ func (x *TraceDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceDelta.ProtoReflect.Descriptor instead.
 func (*TraceDelta) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{24}
+	return file_pare_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TraceDelta) GetModel() string {
@@ -1707,7 +1919,7 @@ type TokenizeRequest struct {
 
 func (x *TokenizeRequest) Reset() {
 	*x = TokenizeRequest{}
-	mi := &file_pare_proto_msgTypes[25]
+	mi := &file_pare_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1719,7 +1931,7 @@ func (x *TokenizeRequest) String() string {
 func (*TokenizeRequest) ProtoMessage() {}
 
 func (x *TokenizeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[25]
+	mi := &file_pare_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1732,7 +1944,7 @@ func (x *TokenizeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenizeRequest.ProtoReflect.Descriptor instead.
 func (*TokenizeRequest) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{25}
+	return file_pare_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TokenizeRequest) GetModel() string {
@@ -1758,7 +1970,7 @@ type TokenizeReply struct {
 
 func (x *TokenizeReply) Reset() {
 	*x = TokenizeReply{}
-	mi := &file_pare_proto_msgTypes[26]
+	mi := &file_pare_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +1982,7 @@ func (x *TokenizeReply) String() string {
 func (*TokenizeReply) ProtoMessage() {}
 
 func (x *TokenizeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[26]
+	mi := &file_pare_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +1995,7 @@ func (x *TokenizeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenizeReply.ProtoReflect.Descriptor instead.
 func (*TokenizeReply) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{26}
+	return file_pare_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TokenizeReply) GetTexts() []*Tokens {
@@ -1802,7 +2014,7 @@ type Tokens struct {
 
 func (x *Tokens) Reset() {
 	*x = Tokens{}
-	mi := &file_pare_proto_msgTypes[27]
+	mi := &file_pare_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1814,7 +2026,7 @@ func (x *Tokens) String() string {
 func (*Tokens) ProtoMessage() {}
 
 func (x *Tokens) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[27]
+	mi := &file_pare_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1827,7 +2039,7 @@ func (x *Tokens) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tokens.ProtoReflect.Descriptor instead.
 func (*Tokens) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{27}
+	return file_pare_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Tokens) GetTokens() []int32 {
@@ -1849,7 +2061,7 @@ type Variant struct {
 
 func (x *Variant) Reset() {
 	*x = Variant{}
-	mi := &file_pare_proto_msgTypes[28]
+	mi := &file_pare_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1861,7 +2073,7 @@ func (x *Variant) String() string {
 func (*Variant) ProtoMessage() {}
 
 func (x *Variant) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[28]
+	mi := &file_pare_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1874,7 +2086,7 @@ func (x *Variant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Variant.ProtoReflect.Descriptor instead.
 func (*Variant) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{28}
+	return file_pare_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Variant) GetPath() string {
@@ -1915,7 +2127,7 @@ type Sequence struct {
 
 func (x *Sequence) Reset() {
 	*x = Sequence{}
-	mi := &file_pare_proto_msgTypes[29]
+	mi := &file_pare_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1927,7 +2139,7 @@ func (x *Sequence) String() string {
 func (*Sequence) ProtoMessage() {}
 
 func (x *Sequence) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[29]
+	mi := &file_pare_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1940,7 +2152,7 @@ func (x *Sequence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sequence.ProtoReflect.Descriptor instead.
 func (*Sequence) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{29}
+	return file_pare_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Sequence) GetTokens() []int32 {
@@ -1969,7 +2181,7 @@ type ScoreRequest struct {
 
 func (x *ScoreRequest) Reset() {
 	*x = ScoreRequest{}
-	mi := &file_pare_proto_msgTypes[30]
+	mi := &file_pare_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1981,7 +2193,7 @@ func (x *ScoreRequest) String() string {
 func (*ScoreRequest) ProtoMessage() {}
 
 func (x *ScoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[30]
+	mi := &file_pare_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1994,7 +2206,7 @@ func (x *ScoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScoreRequest.ProtoReflect.Descriptor instead.
 func (*ScoreRequest) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{30}
+	return file_pare_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ScoreRequest) GetModel() string {
@@ -2040,7 +2252,7 @@ type ScoreReply struct {
 
 func (x *ScoreReply) Reset() {
 	*x = ScoreReply{}
-	mi := &file_pare_proto_msgTypes[31]
+	mi := &file_pare_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2052,7 +2264,7 @@ func (x *ScoreReply) String() string {
 func (*ScoreReply) ProtoMessage() {}
 
 func (x *ScoreReply) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[31]
+	mi := &file_pare_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2065,7 +2277,7 @@ func (x *ScoreReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScoreReply.ProtoReflect.Descriptor instead.
 func (*ScoreReply) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{31}
+	return file_pare_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ScoreReply) GetSequence() int64 {
@@ -2117,6 +2329,498 @@ func (x *ScoreReply) GetSeconds() float64 {
 	return 0
 }
 
+type Point struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Layer         int64                  `protobuf:"varint,1,opt,name=layer,proto3" json:"layer,omitempty"`
+	Attended      bool                   `protobuf:"varint,2,opt,name=attended,proto3" json:"attended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Point) Reset() {
+	*x = Point{}
+	mi := &file_pare_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Point) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Point) ProtoMessage() {}
+
+func (x *Point) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Point.ProtoReflect.Descriptor instead.
+func (*Point) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Point) GetLayer() int64 {
+	if x != nil {
+		return x.Layer
+	}
+	return 0
+}
+
+func (x *Point) GetAttended() bool {
+	if x != nil {
+		return x.Attended
+	}
+	return false
+}
+
+type ObserveRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Model         string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	Variant       *Variant               `protobuf:"bytes,2,opt,name=variant,proto3" json:"variant,omitempty"`
+	Sequences     []*Tokens              `protobuf:"bytes,3,rep,name=sequences,proto3" json:"sequences,omitempty"`
+	Points        []*Point               `protobuf:"bytes,4,rep,name=points,proto3" json:"points,omitempty"`
+	Top           int64                  `protobuf:"varint,5,opt,name=top,proto3" json:"top,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObserveRequest) Reset() {
+	*x = ObserveRequest{}
+	mi := &file_pare_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObserveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObserveRequest) ProtoMessage() {}
+
+func (x *ObserveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObserveRequest.ProtoReflect.Descriptor instead.
+func (*ObserveRequest) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ObserveRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *ObserveRequest) GetVariant() *Variant {
+	if x != nil {
+		return x.Variant
+	}
+	return nil
+}
+
+func (x *ObserveRequest) GetSequences() []*Tokens {
+	if x != nil {
+		return x.Sequences
+	}
+	return nil
+}
+
+func (x *ObserveRequest) GetPoints() []*Point {
+	if x != nil {
+		return x.Points
+	}
+	return nil
+}
+
+func (x *ObserveRequest) GetTop() int64 {
+	if x != nil {
+		return x.Top
+	}
+	return 0
+}
+
+type State struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	X             []float32              `protobuf:"fixed32,1,rep,packed,name=x,proto3" json:"x,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *State) Reset() {
+	*x = State{}
+	mi := &file_pare_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *State) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*State) ProtoMessage() {}
+
+func (x *State) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use State.ProtoReflect.Descriptor instead.
+func (*State) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *State) GetX() []float32 {
+	if x != nil {
+		return x.X
+	}
+	return nil
+}
+
+type Observation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sequence      int64                  `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	States        []*State               `protobuf:"bytes,2,rep,name=states,proto3" json:"states,omitempty"`
+	TopTokens     []int32                `protobuf:"varint,3,rep,packed,name=top_tokens,json=topTokens,proto3" json:"top_tokens,omitempty"`
+	TopLogProb    []float32              `protobuf:"fixed32,4,rep,packed,name=top_log_prob,json=topLogProb,proto3" json:"top_log_prob,omitempty"`
+	Seconds       float64                `protobuf:"fixed64,5,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Observation) Reset() {
+	*x = Observation{}
+	mi := &file_pare_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Observation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Observation) ProtoMessage() {}
+
+func (x *Observation) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Observation.ProtoReflect.Descriptor instead.
+func (*Observation) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *Observation) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *Observation) GetStates() []*State {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+func (x *Observation) GetTopTokens() []int32 {
+	if x != nil {
+		return x.TopTokens
+	}
+	return nil
+}
+
+func (x *Observation) GetTopLogProb() []float32 {
+	if x != nil {
+		return x.TopLogProb
+	}
+	return nil
+}
+
+func (x *Observation) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+type Message struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Role          string                 `protobuf:"bytes,1,opt,name=role,proto3" json:"role,omitempty"`
+	Content       string                 `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Message) Reset() {
+	*x = Message{}
+	mi := &file_pare_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Message) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Message) ProtoMessage() {}
+
+func (x *Message) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Message.ProtoReflect.Descriptor instead.
+func (*Message) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *Message) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Message) GetContent() string {
+	if x != nil {
+		return x.Content
+	}
+	return ""
+}
+
+type Chat struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Messages      []*Message             `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Chat) Reset() {
+	*x = Chat{}
+	mi := &file_pare_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Chat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Chat) ProtoMessage() {}
+
+func (x *Chat) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Chat.ProtoReflect.Descriptor instead.
+func (*Chat) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *Chat) GetMessages() []*Message {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+type TranscribeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Model         string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	Chats         []*Chat                `protobuf:"bytes,2,rep,name=chats,proto3" json:"chats,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TranscribeRequest) Reset() {
+	*x = TranscribeRequest{}
+	mi := &file_pare_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TranscribeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TranscribeRequest) ProtoMessage() {}
+
+func (x *TranscribeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TranscribeRequest.ProtoReflect.Descriptor instead.
+func (*TranscribeRequest) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *TranscribeRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *TranscribeRequest) GetChats() []*Chat {
+	if x != nil {
+		return x.Chats
+	}
+	return nil
+}
+
+type Transcript struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tokens        []int32                `protobuf:"varint,1,rep,packed,name=tokens,proto3" json:"tokens,omitempty"`
+	Answer        []bool                 `protobuf:"varint,2,rep,packed,name=answer,proto3" json:"answer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Transcript) Reset() {
+	*x = Transcript{}
+	mi := &file_pare_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Transcript) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Transcript) ProtoMessage() {}
+
+func (x *Transcript) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Transcript.ProtoReflect.Descriptor instead.
+func (*Transcript) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Transcript) GetTokens() []int32 {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+func (x *Transcript) GetAnswer() []bool {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+type TranscribeReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Transcripts   []*Transcript          `protobuf:"bytes,1,rep,name=transcripts,proto3" json:"transcripts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TranscribeReply) Reset() {
+	*x = TranscribeReply{}
+	mi := &file_pare_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TranscribeReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TranscribeReply) ProtoMessage() {}
+
+func (x *TranscribeReply) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TranscribeReply.ProtoReflect.Descriptor instead.
+func (*TranscribeReply) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *TranscribeReply) GetTranscripts() []*Transcript {
+	if x != nil {
+		return x.Transcripts
+	}
+	return nil
+}
+
 type GenerateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Model         string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
@@ -2125,13 +2829,14 @@ type GenerateRequest struct {
 	MaxTokens     int64                  `protobuf:"varint,4,opt,name=max_tokens,json=maxTokens,proto3" json:"max_tokens,omitempty"`
 	Temperature   float64                `protobuf:"fixed64,5,opt,name=temperature,proto3" json:"temperature,omitempty"`
 	Seed          uint32                 `protobuf:"varint,6,opt,name=seed,proto3" json:"seed,omitempty"`
+	Parallel      int64                  `protobuf:"varint,7,opt,name=parallel,proto3" json:"parallel,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GenerateRequest) Reset() {
 	*x = GenerateRequest{}
-	mi := &file_pare_proto_msgTypes[32]
+	mi := &file_pare_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2143,7 +2848,7 @@ func (x *GenerateRequest) String() string {
 func (*GenerateRequest) ProtoMessage() {}
 
 func (x *GenerateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[32]
+	mi := &file_pare_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2156,7 +2861,7 @@ func (x *GenerateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateRequest.ProtoReflect.Descriptor instead.
 func (*GenerateRequest) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{32}
+	return file_pare_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GenerateRequest) GetModel() string {
@@ -2201,6 +2906,13 @@ func (x *GenerateRequest) GetSeed() uint32 {
 	return 0
 }
 
+func (x *GenerateRequest) GetParallel() int64 {
+	if x != nil {
+		return x.Parallel
+	}
+	return 0
+}
+
 type Answer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Prompt        int64                  `protobuf:"varint,1,opt,name=prompt,proto3" json:"prompt,omitempty"`
@@ -2217,7 +2929,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_pare_proto_msgTypes[33]
+	mi := &file_pare_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2229,7 +2941,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[33]
+	mi := &file_pare_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2242,7 +2954,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{33}
+	return file_pare_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Answer) GetPrompt() int64 {
@@ -2311,7 +3023,7 @@ type FootprintRequest struct {
 
 func (x *FootprintRequest) Reset() {
 	*x = FootprintRequest{}
-	mi := &file_pare_proto_msgTypes[34]
+	mi := &file_pare_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2323,7 +3035,7 @@ func (x *FootprintRequest) String() string {
 func (*FootprintRequest) ProtoMessage() {}
 
 func (x *FootprintRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[34]
+	mi := &file_pare_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2336,7 +3048,7 @@ func (x *FootprintRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FootprintRequest.ProtoReflect.Descriptor instead.
 func (*FootprintRequest) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{34}
+	return file_pare_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *FootprintRequest) GetModel() string {
@@ -2365,7 +3077,7 @@ type FootprintReply struct {
 
 func (x *FootprintReply) Reset() {
 	*x = FootprintReply{}
-	mi := &file_pare_proto_msgTypes[35]
+	mi := &file_pare_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2377,7 +3089,7 @@ func (x *FootprintReply) String() string {
 func (*FootprintReply) ProtoMessage() {}
 
 func (x *FootprintReply) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[35]
+	mi := &file_pare_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2390,7 +3102,7 @@ func (x *FootprintReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FootprintReply.ProtoReflect.Descriptor instead.
 func (*FootprintReply) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{35}
+	return file_pare_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *FootprintReply) GetResident() int64 {
@@ -2434,7 +3146,7 @@ type RegisterRequest struct {
 
 func (x *RegisterRequest) Reset() {
 	*x = RegisterRequest{}
-	mi := &file_pare_proto_msgTypes[36]
+	mi := &file_pare_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2446,7 +3158,7 @@ func (x *RegisterRequest) String() string {
 func (*RegisterRequest) ProtoMessage() {}
 
 func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[36]
+	mi := &file_pare_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2459,7 +3171,7 @@ func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterRequest.ProtoReflect.Descriptor instead.
 func (*RegisterRequest) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{36}
+	return file_pare_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RegisterRequest) GetParent() string {
@@ -2503,11 +3215,12 @@ const file_pare_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
 	"pare.proto\x12\x0epare.plugin.v1\"\a\n" +
-	"\x05Empty\"W\n" +
+	"\x05Empty\"q\n" +
 	"\vDescription\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1a\n" +
-	"\bcriteria\x18\x03 \x03(\tR\bcriteria\"\"\n" +
+	"\bcriteria\x18\x03 \x03(\tR\bcriteria\x12\x18\n" +
+	"\arepairs\x18\x04 \x03(\tR\arepairs\"\"\n" +
 	"\fModelRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"`\n" +
 	"\n" +
@@ -2536,7 +3249,7 @@ const file_pare_proto_rawDesc = "" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n" +
 	"\x06folder\x18\x03 \x01(\tR\x06folder\x127\n" +
 	"\tselection\x18\x04 \x01(\v2\x19.pare.plugin.v1.SelectionR\tselection\x12\x14\n" +
-	"\x05check\x18\x05 \x01(\bR\x05check\"\x99\x02\n" +
+	"\x05check\x18\x05 \x01(\bR\x05check\"\xc9\x02\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06folder\x18\x02 \x01(\tR\x06folder\x128\n" +
@@ -2545,7 +3258,32 @@ const file_pare_proto_rawDesc = "" +
 	"\x04name\x18\x05 \x01(\tR\x04name\x12\x14\n" +
 	"\x05force\x18\x06 \x01(\bR\x05force\x12\x17\n" +
 	"\adry_run\x18\a \x01(\bR\x06dryRun\x124\n" +
-	"\bevaluate\x18\b \x01(\v2\x18.pare.plugin.v1.EvaluateR\bevaluate\"\xba\x01\n" +
+	"\bevaluate\x18\b \x01(\v2\x18.pare.plugin.v1.EvaluateR\bevaluate\x12.\n" +
+	"\x06repair\x18\t \x01(\v2\x16.pare.plugin.v1.RepairR\x06repair\"\x82\x04\n" +
+	"\x06Repair\x12\x16\n" +
+	"\x06method\x18\x01 \x01(\tR\x06method\x12*\n" +
+	"\x04data\x18\x02 \x01(\v2\x16.pare.plugin.v1.CorpusR\x04data\x12\x12\n" +
+	"\x04loss\x18\x03 \x01(\tR\x04loss\x12\x16\n" +
+	"\x06preset\x18\x04 \x01(\tR\x06preset\x12\x18\n" +
+	"\atargets\x18\x05 \x01(\tR\atargets\x12\x16\n" +
+	"\x06layers\x18\x06 \x01(\tR\x06layers\x12\x12\n" +
+	"\x04rank\x18\a \x01(\x03R\x04rank\x12\x14\n" +
+	"\x05alpha\x18\b \x01(\x01R\x05alpha\x12\x18\n" +
+	"\adropout\x18\t \x01(\x01R\adropout\x12\x12\n" +
+	"\x04bits\x18\n" +
+	" \x01(\x03R\x04bits\x12\x14\n" +
+	"\x05steps\x18\v \x01(\x03R\x05steps\x12\x14\n" +
+	"\x05batch\x18\f \x01(\x03R\x05batch\x12\x16\n" +
+	"\x06length\x18\r \x01(\x03R\x06length\x12\x1e\n" +
+	"\n" +
+	"accumulate\x18\x0e \x01(\x03R\n" +
+	"accumulate\x12#\n" +
+	"\rlearning_rate\x18\x0f \x01(\x01R\flearningRate\x12\x17\n" +
+	"\awarm_up\x18\x10 \x01(\x03R\x06warmUp\x12\x12\n" +
+	"\x04clip\x18\x11 \x01(\x01R\x04clip\x12\x12\n" +
+	"\x04seed\x18\x12 \x01(\x03R\x04seed\x12\x18\n" +
+	"\aadapter\x18\x13 \x01(\bR\aadapter\x12\x1a\n" +
+	"\bquantize\x18\x14 \x01(\tR\bquantize\"\xba\x01\n" +
 	"\bEvaluate\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\tR\x05level\x12.\n" +
 	"\x06corpus\x18\x02 \x01(\v2\x16.pare.plugin.v1.CorpusR\x06corpus\x12,\n" +
@@ -2663,7 +3401,40 @@ const file_pare_proto_rawDesc = "" +
 	"\x02kl\x18\x04 \x03(\x02R\x02kl\x12\x14\n" +
 	"\x05agree\x18\x05 \x03(\bR\x05agree\x12\x1a\n" +
 	"\bcomputed\x18\x06 \x01(\x03R\bcomputed\x12\x18\n" +
-	"\aseconds\x18\a \x01(\x01R\aseconds\"\xcb\x01\n" +
+	"\aseconds\x18\a \x01(\x01R\aseconds\"9\n" +
+	"\x05Point\x12\x14\n" +
+	"\x05layer\x18\x01 \x01(\x03R\x05layer\x12\x1a\n" +
+	"\battended\x18\x02 \x01(\bR\battended\"\xd0\x01\n" +
+	"\x0eObserveRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x121\n" +
+	"\avariant\x18\x02 \x01(\v2\x17.pare.plugin.v1.VariantR\avariant\x124\n" +
+	"\tsequences\x18\x03 \x03(\v2\x16.pare.plugin.v1.TokensR\tsequences\x12-\n" +
+	"\x06points\x18\x04 \x03(\v2\x15.pare.plugin.v1.PointR\x06points\x12\x10\n" +
+	"\x03top\x18\x05 \x01(\x03R\x03top\"\x15\n" +
+	"\x05State\x12\f\n" +
+	"\x01x\x18\x01 \x03(\x02R\x01x\"\xb3\x01\n" +
+	"\vObservation\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\x03R\bsequence\x12-\n" +
+	"\x06states\x18\x02 \x03(\v2\x15.pare.plugin.v1.StateR\x06states\x12\x1d\n" +
+	"\n" +
+	"top_tokens\x18\x03 \x03(\x05R\ttopTokens\x12 \n" +
+	"\ftop_log_prob\x18\x04 \x03(\x02R\n" +
+	"topLogProb\x12\x18\n" +
+	"\aseconds\x18\x05 \x01(\x01R\aseconds\"7\n" +
+	"\aMessage\x12\x12\n" +
+	"\x04role\x18\x01 \x01(\tR\x04role\x12\x18\n" +
+	"\acontent\x18\x02 \x01(\tR\acontent\";\n" +
+	"\x04Chat\x123\n" +
+	"\bmessages\x18\x01 \x03(\v2\x17.pare.plugin.v1.MessageR\bmessages\"U\n" +
+	"\x11TranscribeRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12*\n" +
+	"\x05chats\x18\x02 \x03(\v2\x14.pare.plugin.v1.ChatR\x05chats\"<\n" +
+	"\n" +
+	"Transcript\x12\x16\n" +
+	"\x06tokens\x18\x01 \x03(\x05R\x06tokens\x12\x16\n" +
+	"\x06answer\x18\x02 \x03(\bR\x06answer\"O\n" +
+	"\x0fTranscribeReply\x12<\n" +
+	"\vtranscripts\x18\x01 \x03(\v2\x1a.pare.plugin.v1.TranscriptR\vtranscripts\"\xe7\x01\n" +
 	"\x0fGenerateRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x123\n" +
 	"\bvariants\x18\x02 \x03(\v2\x17.pare.plugin.v1.VariantR\bvariants\x12\x18\n" +
@@ -2671,7 +3442,8 @@ const file_pare_proto_rawDesc = "" +
 	"\n" +
 	"max_tokens\x18\x04 \x01(\x03R\tmaxTokens\x12 \n" +
 	"\vtemperature\x18\x05 \x01(\x01R\vtemperature\x12\x12\n" +
-	"\x04seed\x18\x06 \x01(\rR\x04seed\"\xe2\x01\n" +
+	"\x04seed\x18\x06 \x01(\rR\x04seed\x12\x1a\n" +
+	"\bparallel\x18\a \x01(\x03R\bparallel\"\xe2\x01\n" +
 	"\x06Answer\x12\x16\n" +
 	"\x06prompt\x18\x01 \x01(\x03R\x06prompt\x12\x18\n" +
 	"\avariant\x18\x02 \x01(\x03R\avariant\x12\x12\n" +
@@ -2702,12 +3474,15 @@ const file_pare_proto_rawDesc = "" +
 	"\x04Plan\x12\x1b.pare.plugin.v1.PlanRequest\x1a\x19.pare.plugin.v1.PlanReply\x12>\n" +
 	"\x05Prune\x12\x19.pare.plugin.v1.PruneCall\x1a\x18.pare.plugin.v1.Progress0\x01\x12D\n" +
 	"\bEvaluate\x12\x1c.pare.plugin.v1.EvaluateCall\x1a\x18.pare.plugin.v1.Progress0\x01\x12>\n" +
-	"\x05Sweep\x12\x19.pare.plugin.v1.SweepCall\x1a\x18.pare.plugin.v1.Progress0\x012\xfe\x03\n" +
+	"\x05Sweep\x12\x19.pare.plugin.v1.SweepCall\x1a\x18.pare.plugin.v1.Progress0\x012\x9a\x05\n" +
 	"\x04Host\x12A\n" +
 	"\x05Model\x12\x1c.pare.plugin.v1.ModelRequest\x1a\x1a.pare.plugin.v1.ModelReply\x12C\n" +
 	"\x05Trace\x12\x1c.pare.plugin.v1.TraceRequest\x1a\x1a.pare.plugin.v1.TraceDelta0\x01\x12J\n" +
 	"\bTokenize\x12\x1f.pare.plugin.v1.TokenizeRequest\x1a\x1d.pare.plugin.v1.TokenizeReply\x12C\n" +
-	"\x05Score\x12\x1c.pare.plugin.v1.ScoreRequest\x1a\x1a.pare.plugin.v1.ScoreReply0\x01\x12E\n" +
+	"\x05Score\x12\x1c.pare.plugin.v1.ScoreRequest\x1a\x1a.pare.plugin.v1.ScoreReply0\x01\x12H\n" +
+	"\aObserve\x12\x1e.pare.plugin.v1.ObserveRequest\x1a\x1b.pare.plugin.v1.Observation0\x01\x12P\n" +
+	"\n" +
+	"Transcribe\x12!.pare.plugin.v1.TranscribeRequest\x1a\x1f.pare.plugin.v1.TranscribeReply\x12E\n" +
 	"\bGenerate\x12\x1f.pare.plugin.v1.GenerateRequest\x1a\x16.pare.plugin.v1.Answer0\x01\x12M\n" +
 	"\tFootprint\x12 .pare.plugin.v1.FootprintRequest\x1a\x1e.pare.plugin.v1.FootprintReply\x12G\n" +
 	"\bRegister\x12\x1f.pare.plugin.v1.RegisterRequest\x1a\x1a.pare.plugin.v1.ModelReplyB\x19Z\x17pare/plugin/internal/pbb\x06proto3"
@@ -2724,104 +3499,127 @@ func file_pare_proto_rawDescGZIP() []byte {
 	return file_pare_proto_rawDescData
 }
 
-var file_pare_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_pare_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_pare_proto_goTypes = []any{
-	(*Empty)(nil),            // 0: pare.plugin.v1.Empty
-	(*Description)(nil),      // 1: pare.plugin.v1.Description
-	(*ModelRequest)(nil),     // 2: pare.plugin.v1.ModelRequest
-	(*ModelReply)(nil),       // 3: pare.plugin.v1.ModelReply
-	(*Selection)(nil),        // 4: pare.plugin.v1.Selection
-	(*Corpus)(nil),           // 5: pare.plugin.v1.Corpus
-	(*ProfileRequest)(nil),   // 6: pare.plugin.v1.ProfileRequest
-	(*PlanRequest)(nil),      // 7: pare.plugin.v1.PlanRequest
-	(*Job)(nil),              // 8: pare.plugin.v1.Job
-	(*Evaluate)(nil),         // 9: pare.plugin.v1.Evaluate
-	(*Thresholds)(nil),       // 10: pare.plugin.v1.Thresholds
-	(*EvaluateRequest)(nil),  // 11: pare.plugin.v1.EvaluateRequest
-	(*SweepRequest)(nil),     // 12: pare.plugin.v1.SweepRequest
-	(*ProfileCall)(nil),      // 13: pare.plugin.v1.ProfileCall
-	(*PruneCall)(nil),        // 14: pare.plugin.v1.PruneCall
-	(*EvaluateCall)(nil),     // 15: pare.plugin.v1.EvaluateCall
-	(*SweepCall)(nil),        // 16: pare.plugin.v1.SweepCall
-	(*Event)(nil),            // 17: pare.plugin.v1.Event
-	(*Progress)(nil),         // 18: pare.plugin.v1.Progress
-	(*PlanReply)(nil),        // 19: pare.plugin.v1.PlanReply
-	(*TraceRequest)(nil),     // 20: pare.plugin.v1.TraceRequest
-	(*Text)(nil),             // 21: pare.plugin.v1.Text
-	(*Sums)(nil),             // 22: pare.plugin.v1.Sums
-	(*Fault)(nil),            // 23: pare.plugin.v1.Fault
-	(*TraceDelta)(nil),       // 24: pare.plugin.v1.TraceDelta
-	(*TokenizeRequest)(nil),  // 25: pare.plugin.v1.TokenizeRequest
-	(*TokenizeReply)(nil),    // 26: pare.plugin.v1.TokenizeReply
-	(*Tokens)(nil),           // 27: pare.plugin.v1.Tokens
-	(*Variant)(nil),          // 28: pare.plugin.v1.Variant
-	(*Sequence)(nil),         // 29: pare.plugin.v1.Sequence
-	(*ScoreRequest)(nil),     // 30: pare.plugin.v1.ScoreRequest
-	(*ScoreReply)(nil),       // 31: pare.plugin.v1.ScoreReply
-	(*GenerateRequest)(nil),  // 32: pare.plugin.v1.GenerateRequest
-	(*Answer)(nil),           // 33: pare.plugin.v1.Answer
-	(*FootprintRequest)(nil), // 34: pare.plugin.v1.FootprintRequest
-	(*FootprintReply)(nil),   // 35: pare.plugin.v1.FootprintReply
-	(*RegisterRequest)(nil),  // 36: pare.plugin.v1.RegisterRequest
+	(*Empty)(nil),             // 0: pare.plugin.v1.Empty
+	(*Description)(nil),       // 1: pare.plugin.v1.Description
+	(*ModelRequest)(nil),      // 2: pare.plugin.v1.ModelRequest
+	(*ModelReply)(nil),        // 3: pare.plugin.v1.ModelReply
+	(*Selection)(nil),         // 4: pare.plugin.v1.Selection
+	(*Corpus)(nil),            // 5: pare.plugin.v1.Corpus
+	(*ProfileRequest)(nil),    // 6: pare.plugin.v1.ProfileRequest
+	(*PlanRequest)(nil),       // 7: pare.plugin.v1.PlanRequest
+	(*Job)(nil),               // 8: pare.plugin.v1.Job
+	(*Repair)(nil),            // 9: pare.plugin.v1.Repair
+	(*Evaluate)(nil),          // 10: pare.plugin.v1.Evaluate
+	(*Thresholds)(nil),        // 11: pare.plugin.v1.Thresholds
+	(*EvaluateRequest)(nil),   // 12: pare.plugin.v1.EvaluateRequest
+	(*SweepRequest)(nil),      // 13: pare.plugin.v1.SweepRequest
+	(*ProfileCall)(nil),       // 14: pare.plugin.v1.ProfileCall
+	(*PruneCall)(nil),         // 15: pare.plugin.v1.PruneCall
+	(*EvaluateCall)(nil),      // 16: pare.plugin.v1.EvaluateCall
+	(*SweepCall)(nil),         // 17: pare.plugin.v1.SweepCall
+	(*Event)(nil),             // 18: pare.plugin.v1.Event
+	(*Progress)(nil),          // 19: pare.plugin.v1.Progress
+	(*PlanReply)(nil),         // 20: pare.plugin.v1.PlanReply
+	(*TraceRequest)(nil),      // 21: pare.plugin.v1.TraceRequest
+	(*Text)(nil),              // 22: pare.plugin.v1.Text
+	(*Sums)(nil),              // 23: pare.plugin.v1.Sums
+	(*Fault)(nil),             // 24: pare.plugin.v1.Fault
+	(*TraceDelta)(nil),        // 25: pare.plugin.v1.TraceDelta
+	(*TokenizeRequest)(nil),   // 26: pare.plugin.v1.TokenizeRequest
+	(*TokenizeReply)(nil),     // 27: pare.plugin.v1.TokenizeReply
+	(*Tokens)(nil),            // 28: pare.plugin.v1.Tokens
+	(*Variant)(nil),           // 29: pare.plugin.v1.Variant
+	(*Sequence)(nil),          // 30: pare.plugin.v1.Sequence
+	(*ScoreRequest)(nil),      // 31: pare.plugin.v1.ScoreRequest
+	(*ScoreReply)(nil),        // 32: pare.plugin.v1.ScoreReply
+	(*Point)(nil),             // 33: pare.plugin.v1.Point
+	(*ObserveRequest)(nil),    // 34: pare.plugin.v1.ObserveRequest
+	(*State)(nil),             // 35: pare.plugin.v1.State
+	(*Observation)(nil),       // 36: pare.plugin.v1.Observation
+	(*Message)(nil),           // 37: pare.plugin.v1.Message
+	(*Chat)(nil),              // 38: pare.plugin.v1.Chat
+	(*TranscribeRequest)(nil), // 39: pare.plugin.v1.TranscribeRequest
+	(*Transcript)(nil),        // 40: pare.plugin.v1.Transcript
+	(*TranscribeReply)(nil),   // 41: pare.plugin.v1.TranscribeReply
+	(*GenerateRequest)(nil),   // 42: pare.plugin.v1.GenerateRequest
+	(*Answer)(nil),            // 43: pare.plugin.v1.Answer
+	(*FootprintRequest)(nil),  // 44: pare.plugin.v1.FootprintRequest
+	(*FootprintReply)(nil),    // 45: pare.plugin.v1.FootprintReply
+	(*RegisterRequest)(nil),   // 46: pare.plugin.v1.RegisterRequest
 }
 var file_pare_proto_depIdxs = []int32{
 	5,  // 0: pare.plugin.v1.ProfileRequest.corpus:type_name -> pare.plugin.v1.Corpus
 	4,  // 1: pare.plugin.v1.PlanRequest.selection:type_name -> pare.plugin.v1.Selection
 	6,  // 2: pare.plugin.v1.Job.profile:type_name -> pare.plugin.v1.ProfileRequest
 	4,  // 3: pare.plugin.v1.Job.selection:type_name -> pare.plugin.v1.Selection
-	9,  // 4: pare.plugin.v1.Job.evaluate:type_name -> pare.plugin.v1.Evaluate
-	5,  // 5: pare.plugin.v1.Evaluate.corpus:type_name -> pare.plugin.v1.Corpus
-	5,  // 6: pare.plugin.v1.Evaluate.tasks:type_name -> pare.plugin.v1.Corpus
-	10, // 7: pare.plugin.v1.Evaluate.thresholds:type_name -> pare.plugin.v1.Thresholds
-	9,  // 8: pare.plugin.v1.EvaluateRequest.evaluate:type_name -> pare.plugin.v1.Evaluate
-	6,  // 9: pare.plugin.v1.SweepRequest.profile:type_name -> pare.plugin.v1.ProfileRequest
-	9,  // 10: pare.plugin.v1.SweepRequest.evaluate:type_name -> pare.plugin.v1.Evaluate
-	6,  // 11: pare.plugin.v1.ProfileCall.request:type_name -> pare.plugin.v1.ProfileRequest
-	8,  // 12: pare.plugin.v1.PruneCall.job:type_name -> pare.plugin.v1.Job
-	11, // 13: pare.plugin.v1.EvaluateCall.request:type_name -> pare.plugin.v1.EvaluateRequest
-	12, // 14: pare.plugin.v1.SweepCall.request:type_name -> pare.plugin.v1.SweepRequest
-	17, // 15: pare.plugin.v1.Progress.event:type_name -> pare.plugin.v1.Event
-	21, // 16: pare.plugin.v1.TraceRequest.texts:type_name -> pare.plugin.v1.Text
-	22, // 17: pare.plugin.v1.TraceDelta.all:type_name -> pare.plugin.v1.Sums
-	22, // 18: pare.plugin.v1.TraceDelta.last:type_name -> pare.plugin.v1.Sums
-	22, // 19: pare.plugin.v1.TraceDelta.first:type_name -> pare.plugin.v1.Sums
-	23, // 20: pare.plugin.v1.TraceDelta.faults:type_name -> pare.plugin.v1.Fault
-	27, // 21: pare.plugin.v1.TokenizeReply.texts:type_name -> pare.plugin.v1.Tokens
-	28, // 22: pare.plugin.v1.ScoreRequest.variants:type_name -> pare.plugin.v1.Variant
-	29, // 23: pare.plugin.v1.ScoreRequest.sequences:type_name -> pare.plugin.v1.Sequence
-	28, // 24: pare.plugin.v1.GenerateRequest.variants:type_name -> pare.plugin.v1.Variant
-	28, // 25: pare.plugin.v1.FootprintRequest.variant:type_name -> pare.plugin.v1.Variant
-	0,  // 26: pare.plugin.v1.Pruner.Describe:input_type -> pare.plugin.v1.Empty
-	13, // 27: pare.plugin.v1.Pruner.Profile:input_type -> pare.plugin.v1.ProfileCall
-	7,  // 28: pare.plugin.v1.Pruner.Plan:input_type -> pare.plugin.v1.PlanRequest
-	14, // 29: pare.plugin.v1.Pruner.Prune:input_type -> pare.plugin.v1.PruneCall
-	15, // 30: pare.plugin.v1.Pruner.Evaluate:input_type -> pare.plugin.v1.EvaluateCall
-	16, // 31: pare.plugin.v1.Pruner.Sweep:input_type -> pare.plugin.v1.SweepCall
-	2,  // 32: pare.plugin.v1.Host.Model:input_type -> pare.plugin.v1.ModelRequest
-	20, // 33: pare.plugin.v1.Host.Trace:input_type -> pare.plugin.v1.TraceRequest
-	25, // 34: pare.plugin.v1.Host.Tokenize:input_type -> pare.plugin.v1.TokenizeRequest
-	30, // 35: pare.plugin.v1.Host.Score:input_type -> pare.plugin.v1.ScoreRequest
-	32, // 36: pare.plugin.v1.Host.Generate:input_type -> pare.plugin.v1.GenerateRequest
-	34, // 37: pare.plugin.v1.Host.Footprint:input_type -> pare.plugin.v1.FootprintRequest
-	36, // 38: pare.plugin.v1.Host.Register:input_type -> pare.plugin.v1.RegisterRequest
-	1,  // 39: pare.plugin.v1.Pruner.Describe:output_type -> pare.plugin.v1.Description
-	18, // 40: pare.plugin.v1.Pruner.Profile:output_type -> pare.plugin.v1.Progress
-	19, // 41: pare.plugin.v1.Pruner.Plan:output_type -> pare.plugin.v1.PlanReply
-	18, // 42: pare.plugin.v1.Pruner.Prune:output_type -> pare.plugin.v1.Progress
-	18, // 43: pare.plugin.v1.Pruner.Evaluate:output_type -> pare.plugin.v1.Progress
-	18, // 44: pare.plugin.v1.Pruner.Sweep:output_type -> pare.plugin.v1.Progress
-	3,  // 45: pare.plugin.v1.Host.Model:output_type -> pare.plugin.v1.ModelReply
-	24, // 46: pare.plugin.v1.Host.Trace:output_type -> pare.plugin.v1.TraceDelta
-	26, // 47: pare.plugin.v1.Host.Tokenize:output_type -> pare.plugin.v1.TokenizeReply
-	31, // 48: pare.plugin.v1.Host.Score:output_type -> pare.plugin.v1.ScoreReply
-	33, // 49: pare.plugin.v1.Host.Generate:output_type -> pare.plugin.v1.Answer
-	35, // 50: pare.plugin.v1.Host.Footprint:output_type -> pare.plugin.v1.FootprintReply
-	3,  // 51: pare.plugin.v1.Host.Register:output_type -> pare.plugin.v1.ModelReply
-	39, // [39:52] is the sub-list for method output_type
-	26, // [26:39] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	10, // 4: pare.plugin.v1.Job.evaluate:type_name -> pare.plugin.v1.Evaluate
+	9,  // 5: pare.plugin.v1.Job.repair:type_name -> pare.plugin.v1.Repair
+	5,  // 6: pare.plugin.v1.Repair.data:type_name -> pare.plugin.v1.Corpus
+	5,  // 7: pare.plugin.v1.Evaluate.corpus:type_name -> pare.plugin.v1.Corpus
+	5,  // 8: pare.plugin.v1.Evaluate.tasks:type_name -> pare.plugin.v1.Corpus
+	11, // 9: pare.plugin.v1.Evaluate.thresholds:type_name -> pare.plugin.v1.Thresholds
+	10, // 10: pare.plugin.v1.EvaluateRequest.evaluate:type_name -> pare.plugin.v1.Evaluate
+	6,  // 11: pare.plugin.v1.SweepRequest.profile:type_name -> pare.plugin.v1.ProfileRequest
+	10, // 12: pare.plugin.v1.SweepRequest.evaluate:type_name -> pare.plugin.v1.Evaluate
+	6,  // 13: pare.plugin.v1.ProfileCall.request:type_name -> pare.plugin.v1.ProfileRequest
+	8,  // 14: pare.plugin.v1.PruneCall.job:type_name -> pare.plugin.v1.Job
+	12, // 15: pare.plugin.v1.EvaluateCall.request:type_name -> pare.plugin.v1.EvaluateRequest
+	13, // 16: pare.plugin.v1.SweepCall.request:type_name -> pare.plugin.v1.SweepRequest
+	18, // 17: pare.plugin.v1.Progress.event:type_name -> pare.plugin.v1.Event
+	22, // 18: pare.plugin.v1.TraceRequest.texts:type_name -> pare.plugin.v1.Text
+	23, // 19: pare.plugin.v1.TraceDelta.all:type_name -> pare.plugin.v1.Sums
+	23, // 20: pare.plugin.v1.TraceDelta.last:type_name -> pare.plugin.v1.Sums
+	23, // 21: pare.plugin.v1.TraceDelta.first:type_name -> pare.plugin.v1.Sums
+	24, // 22: pare.plugin.v1.TraceDelta.faults:type_name -> pare.plugin.v1.Fault
+	28, // 23: pare.plugin.v1.TokenizeReply.texts:type_name -> pare.plugin.v1.Tokens
+	29, // 24: pare.plugin.v1.ScoreRequest.variants:type_name -> pare.plugin.v1.Variant
+	30, // 25: pare.plugin.v1.ScoreRequest.sequences:type_name -> pare.plugin.v1.Sequence
+	29, // 26: pare.plugin.v1.ObserveRequest.variant:type_name -> pare.plugin.v1.Variant
+	28, // 27: pare.plugin.v1.ObserveRequest.sequences:type_name -> pare.plugin.v1.Tokens
+	33, // 28: pare.plugin.v1.ObserveRequest.points:type_name -> pare.plugin.v1.Point
+	35, // 29: pare.plugin.v1.Observation.states:type_name -> pare.plugin.v1.State
+	37, // 30: pare.plugin.v1.Chat.messages:type_name -> pare.plugin.v1.Message
+	38, // 31: pare.plugin.v1.TranscribeRequest.chats:type_name -> pare.plugin.v1.Chat
+	40, // 32: pare.plugin.v1.TranscribeReply.transcripts:type_name -> pare.plugin.v1.Transcript
+	29, // 33: pare.plugin.v1.GenerateRequest.variants:type_name -> pare.plugin.v1.Variant
+	29, // 34: pare.plugin.v1.FootprintRequest.variant:type_name -> pare.plugin.v1.Variant
+	0,  // 35: pare.plugin.v1.Pruner.Describe:input_type -> pare.plugin.v1.Empty
+	14, // 36: pare.plugin.v1.Pruner.Profile:input_type -> pare.plugin.v1.ProfileCall
+	7,  // 37: pare.plugin.v1.Pruner.Plan:input_type -> pare.plugin.v1.PlanRequest
+	15, // 38: pare.plugin.v1.Pruner.Prune:input_type -> pare.plugin.v1.PruneCall
+	16, // 39: pare.plugin.v1.Pruner.Evaluate:input_type -> pare.plugin.v1.EvaluateCall
+	17, // 40: pare.plugin.v1.Pruner.Sweep:input_type -> pare.plugin.v1.SweepCall
+	2,  // 41: pare.plugin.v1.Host.Model:input_type -> pare.plugin.v1.ModelRequest
+	21, // 42: pare.plugin.v1.Host.Trace:input_type -> pare.plugin.v1.TraceRequest
+	26, // 43: pare.plugin.v1.Host.Tokenize:input_type -> pare.plugin.v1.TokenizeRequest
+	31, // 44: pare.plugin.v1.Host.Score:input_type -> pare.plugin.v1.ScoreRequest
+	34, // 45: pare.plugin.v1.Host.Observe:input_type -> pare.plugin.v1.ObserveRequest
+	39, // 46: pare.plugin.v1.Host.Transcribe:input_type -> pare.plugin.v1.TranscribeRequest
+	42, // 47: pare.plugin.v1.Host.Generate:input_type -> pare.plugin.v1.GenerateRequest
+	44, // 48: pare.plugin.v1.Host.Footprint:input_type -> pare.plugin.v1.FootprintRequest
+	46, // 49: pare.plugin.v1.Host.Register:input_type -> pare.plugin.v1.RegisterRequest
+	1,  // 50: pare.plugin.v1.Pruner.Describe:output_type -> pare.plugin.v1.Description
+	19, // 51: pare.plugin.v1.Pruner.Profile:output_type -> pare.plugin.v1.Progress
+	20, // 52: pare.plugin.v1.Pruner.Plan:output_type -> pare.plugin.v1.PlanReply
+	19, // 53: pare.plugin.v1.Pruner.Prune:output_type -> pare.plugin.v1.Progress
+	19, // 54: pare.plugin.v1.Pruner.Evaluate:output_type -> pare.plugin.v1.Progress
+	19, // 55: pare.plugin.v1.Pruner.Sweep:output_type -> pare.plugin.v1.Progress
+	3,  // 56: pare.plugin.v1.Host.Model:output_type -> pare.plugin.v1.ModelReply
+	25, // 57: pare.plugin.v1.Host.Trace:output_type -> pare.plugin.v1.TraceDelta
+	27, // 58: pare.plugin.v1.Host.Tokenize:output_type -> pare.plugin.v1.TokenizeReply
+	32, // 59: pare.plugin.v1.Host.Score:output_type -> pare.plugin.v1.ScoreReply
+	36, // 60: pare.plugin.v1.Host.Observe:output_type -> pare.plugin.v1.Observation
+	41, // 61: pare.plugin.v1.Host.Transcribe:output_type -> pare.plugin.v1.TranscribeReply
+	43, // 62: pare.plugin.v1.Host.Generate:output_type -> pare.plugin.v1.Answer
+	45, // 63: pare.plugin.v1.Host.Footprint:output_type -> pare.plugin.v1.FootprintReply
+	3,  // 64: pare.plugin.v1.Host.Register:output_type -> pare.plugin.v1.ModelReply
+	50, // [50:65] is the sub-list for method output_type
+	35, // [35:50] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_pare_proto_init() }
@@ -2835,7 +3633,7 @@ func file_pare_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pare_proto_rawDesc), len(file_pare_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -331,13 +331,15 @@ var Pruner_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Host_Model_FullMethodName     = "/pare.plugin.v1.Host/Model"
-	Host_Trace_FullMethodName     = "/pare.plugin.v1.Host/Trace"
-	Host_Tokenize_FullMethodName  = "/pare.plugin.v1.Host/Tokenize"
-	Host_Score_FullMethodName     = "/pare.plugin.v1.Host/Score"
-	Host_Generate_FullMethodName  = "/pare.plugin.v1.Host/Generate"
-	Host_Footprint_FullMethodName = "/pare.plugin.v1.Host/Footprint"
-	Host_Register_FullMethodName  = "/pare.plugin.v1.Host/Register"
+	Host_Model_FullMethodName      = "/pare.plugin.v1.Host/Model"
+	Host_Trace_FullMethodName      = "/pare.plugin.v1.Host/Trace"
+	Host_Tokenize_FullMethodName   = "/pare.plugin.v1.Host/Tokenize"
+	Host_Score_FullMethodName      = "/pare.plugin.v1.Host/Score"
+	Host_Observe_FullMethodName    = "/pare.plugin.v1.Host/Observe"
+	Host_Transcribe_FullMethodName = "/pare.plugin.v1.Host/Transcribe"
+	Host_Generate_FullMethodName   = "/pare.plugin.v1.Host/Generate"
+	Host_Footprint_FullMethodName  = "/pare.plugin.v1.Host/Footprint"
+	Host_Register_FullMethodName   = "/pare.plugin.v1.Host/Register"
 )
 
 // HostClient is the client API for Host service.
@@ -350,6 +352,8 @@ type HostClient interface {
 	Trace(ctx context.Context, in *TraceRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TraceDelta], error)
 	Tokenize(ctx context.Context, in *TokenizeRequest, opts ...grpc.CallOption) (*TokenizeReply, error)
 	Score(ctx context.Context, in *ScoreRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ScoreReply], error)
+	Observe(ctx context.Context, in *ObserveRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Observation], error)
+	Transcribe(ctx context.Context, in *TranscribeRequest, opts ...grpc.CallOption) (*TranscribeReply, error)
 	Generate(ctx context.Context, in *GenerateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Answer], error)
 	Footprint(ctx context.Context, in *FootprintRequest, opts ...grpc.CallOption) (*FootprintReply, error)
 	Register(ctx context.Context, in *RegisterRequest, opts ...grpc.CallOption) (*ModelReply, error)
@@ -421,9 +425,38 @@ func (c *hostClient) Score(ctx context.Context, in *ScoreRequest, opts ...grpc.C
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Host_ScoreClient = grpc.ServerStreamingClient[ScoreReply]
 
+func (c *hostClient) Observe(ctx context.Context, in *ObserveRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Observation], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Host_ServiceDesc.Streams[2], Host_Observe_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ObserveRequest, Observation]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Host_ObserveClient = grpc.ServerStreamingClient[Observation]
+
+func (c *hostClient) Transcribe(ctx context.Context, in *TranscribeRequest, opts ...grpc.CallOption) (*TranscribeReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TranscribeReply)
+	err := c.cc.Invoke(ctx, Host_Transcribe_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *hostClient) Generate(ctx context.Context, in *GenerateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Answer], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Host_ServiceDesc.Streams[2], Host_Generate_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Host_ServiceDesc.Streams[3], Host_Generate_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -470,6 +503,8 @@ type HostServer interface {
 	Trace(*TraceRequest, grpc.ServerStreamingServer[TraceDelta]) error
 	Tokenize(context.Context, *TokenizeRequest) (*TokenizeReply, error)
 	Score(*ScoreRequest, grpc.ServerStreamingServer[ScoreReply]) error
+	Observe(*ObserveRequest, grpc.ServerStreamingServer[Observation]) error
+	Transcribe(context.Context, *TranscribeRequest) (*TranscribeReply, error)
 	Generate(*GenerateRequest, grpc.ServerStreamingServer[Answer]) error
 	Footprint(context.Context, *FootprintRequest) (*FootprintReply, error)
 	Register(context.Context, *RegisterRequest) (*ModelReply, error)
@@ -494,6 +529,12 @@ func (UnimplementedHostServer) Tokenize(context.Context, *TokenizeRequest) (*Tok
 }
 func (UnimplementedHostServer) Score(*ScoreRequest, grpc.ServerStreamingServer[ScoreReply]) error {
 	return status.Error(codes.Unimplemented, "method Score not implemented")
+}
+func (UnimplementedHostServer) Observe(*ObserveRequest, grpc.ServerStreamingServer[Observation]) error {
+	return status.Error(codes.Unimplemented, "method Observe not implemented")
+}
+func (UnimplementedHostServer) Transcribe(context.Context, *TranscribeRequest) (*TranscribeReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Transcribe not implemented")
 }
 func (UnimplementedHostServer) Generate(*GenerateRequest, grpc.ServerStreamingServer[Answer]) error {
 	return status.Error(codes.Unimplemented, "method Generate not implemented")
@@ -583,6 +624,35 @@ func _Host_Score_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Host_ScoreServer = grpc.ServerStreamingServer[ScoreReply]
 
+func _Host_Observe_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ObserveRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(HostServer).Observe(m, &grpc.GenericServerStream[ObserveRequest, Observation]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Host_ObserveServer = grpc.ServerStreamingServer[Observation]
+
+func _Host_Transcribe_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TranscribeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServer).Transcribe(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Host_Transcribe_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServer).Transcribe(ctx, req.(*TranscribeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Host_Generate_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(GenerateRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -646,6 +716,10 @@ var Host_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Host_Tokenize_Handler,
 		},
 		{
+			MethodName: "Transcribe",
+			Handler:    _Host_Transcribe_Handler,
+		},
+		{
 			MethodName: "Footprint",
 			Handler:    _Host_Footprint_Handler,
 		},
@@ -663,6 +737,11 @@ var Host_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Score",
 			Handler:       _Host_Score_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Observe",
+			Handler:       _Host_Observe_Handler,
 			ServerStreams: true,
 		},
 		{

@@ -1,0 +1,70 @@
+package tensors
+
+import (
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"pare/convert/quant"
+)
+
+// pack holds p as tensors: Q [Rows, blocks, bytes of a block] and Scale and Min
+// [Rows, blocks].
+func (m *Matrix) pack(p quant.Packed) error {
+	m.block, m.bits = p.Block, p.Bits
+	blocks := p.Cols / p.Block
+	q, err := raw(p.Q, dtypes.Uint8, p.Rows, blocks, p.Block*p.Bits/8)
+	m.Values = []*tensors.Tensor{
+		q,
+		tensors.FromFlatDataAndDimensions(p.Scale, p.Rows, blocks),
+		tensors.FromFlatDataAndDimensions(p.Min, p.Rows, blocks),
+	}
+	return err
+}
+
+// Unpack computes the weights, float32 [Rows, Cols], from the parameters that stand
+// for Values in a graph. It waits for the node after (any; nil not to wait): without
+// it a compiler would unpack all matrices of a model first and hold them to the end.
+func (m *Matrix) Unpack(values []*Node, after *Node) *Node {
+	return m.unpack(values, after, m.Rows)
+}
+
+// Gather computes the weights of some rows, int32 [n] to float32 [n, Cols].
+func (m *Matrix) Gather(values []*Node, rows *Node) *Node {
+	at := InsertAxes(rows, -1) // [n, 1]
+	var some []*Node
+	for _, v := range values {
+		some = append(some, Gather(v, at))
+	}
+	return m.unpack(some, nil, rows.Shape().Dim(0))
+}
+
+func (m *Matrix) unpack(values []*Node, after *Node, rows int) *Node {
+	wait := func(x *Node) *Node {
+		if after == nil {
+			return x
+		}
+		return SchedulingBarrier(x, after)
+	}
+	if m.bits == 0 {
+		if values[0].DType() == dtypes.Float32 {
+			return values[0]
+		}
+		return ConvertDType(wait(values[0]), dtypes.Float32)
+	}
+	q := values[0] // [rows, blocks, bytes]
+	if m.bits == 4 {
+		q = halves(q) // [rows, blocks, block]
+	}
+	scale, least := InsertAxes(wait(values[1]), -1), InsertAxes(values[2], -1) // [rows, blocks, 1]
+	w := Add(Mul(ConvertDType(q, dtypes.Float32), scale), least)               // [rows, blocks, block]
+	return Reshape(w, rows, m.Cols)
+}
+
+// halves takes bytes [rows, blocks, n] apart into their low and their high half:
+// [rows, blocks, 2n].
+func halves(q *Node) *Node {
+	low := BitwiseAnd(q, Scalar(q.Graph(), dtypes.Uint8, 15))
+	high := BitwiseShiftRightLogicalScalar(q, uint8(4))
+	return Concatenate([]*Node{low, high}, -1)
+}

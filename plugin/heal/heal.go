@@ -1,0 +1,286 @@
+// Package heal repairs a model that lost layers: it gathers what to learn from,
+// has the uncut model show what it computes there, and leaves a healed GGUF.
+//
+//	settings.go  what is done, by the share of layers removed
+//	answers.go   what the uncut model answers, to learn from
+//	material.go  texts and answers as rows of tokens
+//	observe.go   what the uncut model computes on them; examples.go keeps it
+//	linear.go    the closed form at each cut
+//	train.go     training over what that leaves
+//	emit.go      changes into files
+//
+// The mathematics is in package repair, the files are package convert's.
+package heal
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/google/renameio/v2"
+
+	"pare/convert"
+	"pare/gguf"
+	"pare/plugin"
+	"pare/repair"
+)
+
+// A Patient is a cut model to be healed.
+type Patient struct {
+	Model    plugin.Model // the uncut one
+	Layers   int          // that it has
+	Remove   []int        // that the cut one lost, ascending
+	Cut      string       // path of the cut GGUF
+	Digest   string       // of it
+	Settings plugin.Repair
+	Folder   string                 // of the job: work files and the healed GGUF
+	Kept     string                 // of the uncut model: what serves later jobs too
+	Unfit    func(text string) bool // reports text that will be scored, and must not be learnt from
+	Learnt   func([]string) error   // is told what a user's texts were learnt from, before they are; never to be scored from then on
+	Version  string                 // of Pare
+}
+
+// A Stage is a model on the way, from the cut one to the healed one.
+type Stage struct {
+	Name   string `json:"name"` // "cut", "closed form", "trained"
+	Path   string `json:"path"`
+	Digest string `json:"digest"`
+}
+
+// Names of stages.
+const (
+	StageCut    = "cut"
+	StageLinear = "closed form"
+	StageTrain  = "trained"
+)
+
+// Result is what a repair leaves. The last stage is the healed model.
+type Result struct {
+	Repaired plugin.Repaired `json:"repaired"` // without Stages: nothing was scored
+	Stages   []Stage         `json:"stages"`
+	Asked    string          `json:"asked"` // digest of what it was made from
+}
+
+// Last is the healed model.
+func (r *Result) Last() Stage { return r.Stages[len(r.Stages)-1] }
+
+// Remove deletes the files of all stages, and what they were made from.
+func (r *Result) Remove() error {
+	var errs []error
+	for _, s := range r.Stages {
+		if err := os.Remove(s.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Heal repairs a model. Called again with the same patient it goes on where it was
+// stopped; files of finished stages are found again by their digests.
+func Heal(ctx context.Context, p Patient, h plugin.Host, event func(plugin.Event)) (Result, error) {
+	settings, err := Settings(p.Settings, p.Layers, len(p.Remove))
+	if err != nil {
+		return Result{}, err
+	}
+	p.Settings = settings
+	result := Result{
+		Repaired: plugin.Repaired{Settings: settings},
+		Stages:   []Stage{{StageCut, p.Cut, p.Digest}},
+		Asked:    p.asked(),
+	}
+	if settings.Method == plugin.RepairNone {
+		return result, nil
+	}
+	if kept, ok := p.earlier(result.Asked); ok {
+		return kept, nil
+	}
+	if err := p.check(); err != nil {
+		return result, err
+	}
+	rows, err := gather(ctx, p, h, event)
+	if err != nil {
+		return result, err
+	}
+	result.Repaired.Data = rows.corpora
+	if p.Settings.Data.Path != "" {
+		if err := p.Learnt(rows.texts); err != nil {
+			return result, err
+		}
+	}
+	if linear(settings.Method) {
+		if err := p.linear(ctx, rows, h, event, &result); err != nil {
+			return result, err
+		}
+	}
+	if trains(settings.Method) {
+		if err := p.train(ctx, rows, h, event, &result); err != nil {
+			return result, err
+		}
+	}
+	return result, p.keep(result)
+}
+
+func (r *Result) note(format string, args ...any) {
+	r.Repaired.Notes = append(r.Repaired.Notes, fmt.Sprintf(format, args...))
+}
+
+// changed counts tensors that a stage changed, and notes those that it stored wider.
+func (r *Result) changed(tensors int, wider map[string]gguf.TensorType) {
+	if r.Repaired.Merge == nil {
+		r.Repaired.Merge = &plugin.Merge{}
+	}
+	m := r.Repaired.Merge
+	m.Tensors += tensors
+	for _, name := range slices.Sorted(maps.Keys(wider)) {
+		m.Promoted = append(m.Promoted, fmt.Sprintf("%s to %v", name, wider[name]))
+	}
+}
+
+// check refuses what cannot be done before anything is computed.
+func (p Patient) check() error {
+	src, err := gguf.Open(p.Cut)
+	if err != nil {
+		return fmt.Errorf("read the cut model: %w", err)
+	}
+	defer src.Close()
+	if p.Settings.Method == plugin.RepairLinear {
+		if err := p.foldable(src); err != nil {
+			return err
+		}
+	}
+	if trains(p.Settings.Method) {
+		if _, err := convert.NetworkOf(src); err != nil {
+			return &plugin.Error{Kind: plugin.Refused, Err: err, Hint: "repair it with linear, or none"}
+		}
+		return p.fits(src)
+	}
+	return nil
+}
+
+// foldable reports whether the closed form can be written into the layer before each
+// cut.
+func (p Patient) foldable(src *gguf.File) error {
+	for _, run := range runs(p.Remove) {
+		if run[0] == 0 {
+			return plugin.Errorf(plugin.Refused, "closed-form repair needs a layer before the cut, and layer 0 is cut; repair it with qlora, or cut other layers")
+		}
+		if _, err := convert.Foldable(src, renumber(run[0], p.Remove)-1); err != nil {
+			return &plugin.Error{Kind: plugin.Refused, Err: err, Hint: "repair it with qlora"}
+		}
+	}
+	return nil
+}
+
+// linear folds a map into the layer before each cut. Where that is not exact the
+// default chain goes on without, and says so.
+func (p Patient) linear(ctx context.Context, rows material, h plugin.Host, event func(plugin.Event), result *Result) error {
+	src, err := gguf.Open(p.Cut)
+	if err != nil {
+		return fmt.Errorf("read the cut model: %w", err)
+	}
+	err = p.foldable(src)
+	src.Close()
+	if err != nil && p.Settings.Method == plugin.RepairLinearQLoRA {
+		result.note("no closed form: %v", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	all := runs(p.Remove)
+	meter := counter{event: event, stage: "fit", status: "fitting the gap in closed form",
+		total: int64(len(all) * (tokensOf(rows.train.upTo(fitTokens)) + tokensOf(rows.held.upTo(heldTokens))))}
+	for i, run := range all {
+		folded, err := fitRun(ctx, p, run, result.Last().Path, rows.documents, h, meter.add)
+		if errors.Is(err, repair.ErrNoGain) {
+			result.note("no closed form before layer %d: %v", run[0], err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		path := filepath.Join(p.Folder, fmt.Sprintf("linear%d.gguf", i))
+		digest, err := p.write(ctx, result.Last().Path, path, folded.changes, convert.MergeConfig{Promote: folded.wider}, "closed form", event)
+		if err != nil {
+			return err
+		}
+		if len(result.Stages) > 1 { // of several cuts only the last model counts
+			os.Remove(result.Last().Path)
+			result.Stages = result.Stages[:1]
+		}
+		result.Stages = append(result.Stages, Stage{StageLinear, path, digest})
+		result.Repaired.Linear = append(result.Repaired.Linear, folded.fit)
+		result.changed(len(folded.changes), folded.wider)
+	}
+	return nil
+}
+
+// asked is the digest of what the result depends on.
+func (p Patient) asked() string {
+	data, err := json.Marshal(struct {
+		Model, Cut, Version string
+		Settings            plugin.Repair
+		Data                string
+	}{p.Model.Digest, p.Digest, p.Version, p.Settings, p.dataDigest()})
+	if err != nil {
+		panic(err) // numbers and strings
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// dataDigest is that of a user's file, if there is one.
+func (p Patient) dataDigest() string {
+	data, err := os.ReadFile(p.Settings.Data.Path)
+	if err != nil {
+		return p.Settings.Data.Name
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// earlier is the result of an earlier try, if its files are whole.
+func (p Patient) earlier(asked string) (Result, bool) {
+	var r Result
+	data, err := os.ReadFile(filepath.Join(p.Folder, "healed.json"))
+	if err != nil || json.Unmarshal(data, &r) != nil || r.Asked != asked {
+		return r, false
+	}
+	for _, s := range r.Stages {
+		if digest, err := digestOf(s.Path); err != nil || digest != s.Digest {
+			return r, false
+		}
+	}
+	return r, true
+}
+
+func (p Patient) keep(r Result) error {
+	data, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return fmt.Errorf("encode the repair: %w", err)
+	}
+	if err := renameio.WriteFile(filepath.Join(p.Folder, "healed.json"), data, 0o600, renameio.WithTempDir(p.Folder)); err != nil {
+		return fmt.Errorf("keep the repair: %w", err)
+	}
+	return nil
+}
+
+// A counter turns tokens into events.
+type counter struct {
+	event         func(plugin.Event)
+	stage, status string
+	done, total   int64
+}
+
+func (c *counter) add(tokens int) {
+	c.done = min(c.done+int64(tokens), c.total)
+	c.event(plugin.Event{Stage: c.stage, Status: c.status, Completed: c.done, Total: c.total})
+}

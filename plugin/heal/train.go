@@ -1,0 +1,261 @@
+package heal
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/gomlx/compute"
+
+	"pare/convert"
+	"pare/convert/quant"
+	"pare/gguf"
+	"pare/plugin"
+	"pare/repair"
+)
+
+// config turns settings into those of a training of the cut model.
+func (p Patient) config(base string) (repair.Config, error) {
+	r := p.Settings
+	layers, err := trained(r, p.Layers, p.Remove)
+	if err != nil {
+		return repair.Config{}, err
+	}
+	c := repair.Config{
+		Base: base, Loss: r.Loss, Layers: layers, First: layers[0],
+		Targets: r.Targets, Rank: r.Rank, Alpha: r.Alpha, Dropout: r.Dropout, Bits: r.Bits,
+		Steps: r.Steps, Batch: r.Batch, Accumulate: r.Accumulate, LearningRate: r.LearningRate,
+		WarmUp: min(r.WarmUp, r.Steps-1), Clip: r.Clip, Seed: r.Seed, Recompute: true,
+	}
+	switch r.Method {
+	case plugin.RepairPartial:
+		left := p.Layers - len(p.Remove)
+		c.Layers = nil
+		for l := max(0, left-partialLayers); l < left; l++ {
+			c.Layers = append(c.Layers, l)
+		}
+		c.First, c.Dense, c.Head = c.Layers[0], true, r.Loss != plugin.LossHidden
+	case plugin.RepairFull:
+		c.Layers, c.First, c.Dense = nil, 0, true
+	}
+	return c, nil
+}
+
+// partialLayers is how many of the last layers a partial training changes.
+const partialLayers = 2
+
+// fits refuses a training that memory does not suffice for, before anything is done.
+func (p Patient) fits(src *gguf.File) error {
+	described, err := convert.NetworkOf(src)
+	if err != nil {
+		return err
+	}
+	c, err := p.config(p.Digest)
+	if err != nil {
+		return err
+	}
+	if err := c.Validate(&repair.Network{Network: described}); err != nil {
+		return plugin.Errorf(plugin.Invalid, "repair: %w", err)
+	}
+	return nil
+}
+
+// train trains what the last stage left and writes what came of it.
+func (p Patient) train(ctx context.Context, rows material, h plugin.Host, event func(plugin.Event), result *Result) error {
+	base := result.Last()
+	c, err := p.config(base.Digest)
+	if err != nil {
+		return err
+	}
+	event(plugin.Event{Stage: "observe", Status: "watching the whole model read what is learnt"})
+	seen, held, err := p.observed(ctx, rows, c, h, event)
+	if err != nil {
+		return err
+	}
+	defer seen.Close()
+	defer held.Close()
+
+	src, err := gguf.Open(base.Path)
+	if err != nil {
+		return fmt.Errorf("read the model to train: %w", err)
+	}
+	defer src.Close()
+	event(plugin.Event{Stage: "train", Status: "compiling", Total: int64(c.Steps)})
+	backend, err := repair.Open(slog.Default())
+	if err != nil {
+		return &plugin.Error{Kind: plugin.Unsupported, Err: err, Hint: "repair it with linear, which needs no XLA"}
+	}
+	defer backend.Finalize()
+	described, err := convert.NetworkOf(src)
+	if err != nil {
+		return err
+	}
+	t := school{Patient: p, backend: backend, network: &repair.Network{Network: described}, src: src, cfg: c, data: seen, held: held}
+	trained, err := repair.Train(ctx, backend, t.network, src, c, seen, held, filepath.Join(p.Folder, "training"), func(s repair.Step) {
+		event(plugin.Event{Stage: "train", Status: status(s), Completed: int64(s.Step), Total: int64(c.Steps)})
+	})
+	if err != nil && !errors.Is(err, repair.ErrNotHealed) {
+		return err
+	}
+	result.Repaired.Training = training(trained)
+	if trained.Best == 0 {
+		result.note("training gained nothing on held-out text (%s); the model is as it was before it", cmp.Or(trained.Stopped, "it ran to its end"))
+		return nil
+	}
+	return t.merge(ctx, trained, event, result)
+}
+
+// A school is what a training works with.
+type school struct {
+	Patient
+	backend    compute.Backend
+	network    *repair.Network
+	src        *gguf.File // that is trained
+	cfg        repair.Config
+	data, held *examples
+}
+
+// enough is the share of the gain that must survive merging and rounding; with less
+// the changed tensors are stored in a wider type.
+const enough = 0.95
+
+// merge writes the trained changes into the model, each tensor in its own type if
+// enough of the gain survives that.
+func (t school) merge(ctx context.Context, trained repair.Result, event func(plugin.Event), result *Result) error {
+	event(plugin.Event{Stage: "merge", Status: "measuring what rounding must spare"})
+	inputs, err := repair.Inputs(ctx, t.backend, t.network, t.src, t.cfg, t.data)
+	if err != nil {
+		return err
+	}
+	base := result.Last()
+	path := filepath.Join(t.Folder, "repaired.gguf")
+	cfg := convert.MergeConfig{Moments: func(name string) *quant.Moments { return inputs[name] }}
+	promoted := map[string]gguf.TensorType(nil)
+	digest, err := t.write(ctx, base.Path, path, trained.Changes, cfg, "rounding", event)
+	if err != nil {
+		return err
+	}
+	kept, err := t.kept(ctx, path, trained)
+	if err != nil {
+		return err
+	}
+	if kept < enough {
+		promoted = wider(t.src, trained.Changes)
+	}
+	if len(promoted) > 0 {
+		result.note("rounding to the types of the file kept %.0f%% of what training gained: changed tensors are stored in %v", 100*kept, gguf.Q8_0)
+		cfg.Promote = promoted
+		if digest, err = t.write(ctx, base.Path, path, trained.Changes, cfg, "in wider types", event); err != nil {
+			return err
+		}
+		if kept, err = t.kept(ctx, path, trained); err != nil {
+			return err
+		}
+	}
+	result.Stages = append(result.Stages, Stage{StageTrain, path, digest})
+	result.changed(len(trained.Changes), promoted)
+	result.Repaired.Merge.Kept = kept
+	return nil
+}
+
+// kept is the share of the gain in held-out loss that a merged file has.
+func (t school) kept(ctx context.Context, path string, trained repair.Result) (float64, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return 0, fmt.Errorf("read the merged model: %w", err)
+	}
+	defer f.Close()
+	loss, err := repair.HeldLoss(ctx, t.backend, t.network, f, t.cfg, t.held)
+	if err != nil {
+		return 0, err
+	}
+	return (trained.Before - loss) / (trained.Before - trained.After), nil
+}
+
+// observed are the examples of a training, of which an earlier try may have made some.
+func (p Patient) observed(ctx context.Context, rows material, c repair.Config, h plugin.Host, event func(plugin.Event)) (seen, held *examples, err error) {
+	hidden, err := p.hidden()
+	if err != nil {
+		return nil, nil, err
+	}
+	form := examplesForm{
+		Digest: rows.digest + " of " + p.Model.Digest + " at " + fmt.Sprint(c.First), Length: p.Settings.Length,
+		Hidden: hidden, State: c.First > 0, Aim: c.Loss == plugin.LossHidden,
+	}
+	if c.Loss == plugin.LossDistill {
+		form.Top = topTokens
+	}
+	first := original(c.First, p.Remove)
+	wanted := min(len(rows.packed.Rows), c.Steps*c.Batch)
+	rows.packed.Rows = rows.packed.Rows[:wanted]
+	rows.packedHeld.Rows = rows.packedHeld.Rows[:min(len(rows.packedHeld.Rows), mostHeld)]
+	meter := counter{event: event, stage: "observe", status: "watching the whole model read what is learnt"}
+	for i := range rows.packed.Rows {
+		meter.total += int64(filled(rows.packed, i))
+	}
+	for i := range rows.packedHeld.Rows {
+		meter.total += int64(filled(rows.packedHeld, i))
+	}
+	if held, err = observe(ctx, p, "held.bin", rows.packedHeld, form, first, h, meter.add); err != nil {
+		return nil, nil, err
+	}
+	if seen, err = observe(ctx, p, "examples.bin", rows.packed, form, first, h, meter.add); err != nil {
+		held.Close()
+		return nil, nil, err
+	}
+	return seen, held, nil
+}
+
+// mostHeld bounds the rows by which a training is judged while it runs.
+const mostHeld = 16
+
+// original is the number that a layer of the cut model has in the whole one. Below the
+// lowest trained layer nothing has changed, so what enters it is the same in both.
+func original(layer int, remove []int) int {
+	for _, r := range remove {
+		if r <= layer {
+			layer++
+		}
+	}
+	return layer
+}
+
+// hidden is the width of the residual stream.
+func (p Patient) hidden() (int, error) {
+	src, err := gguf.Open(p.Cut)
+	if err != nil {
+		return 0, fmt.Errorf("read the cut model: %w", err)
+	}
+	defer src.Close()
+	n, err := convert.NetworkOf(src)
+	return n.Hidden, err
+}
+
+// status says how a training goes.
+func status(s repair.Step) string {
+	text := fmt.Sprintf("training: loss %.3f", s.Loss)
+	if s.Held != nil {
+		text += fmt.Sprintf(", held out %.3f", *s.Held)
+	}
+	if s.Seconds > 0 {
+		text += fmt.Sprintf(", %.0f tokens/s", float64(s.Tokens)/s.Seconds)
+	}
+	return text
+}
+
+// training is what the report tells of it.
+func training(t repair.Result) *plugin.Training {
+	out := &plugin.Training{Trained: t.Trained, Tokens: t.Tokens, Best: t.Best, Stopped: t.Stopped, PeakMemory: peakMemory()}
+	for _, s := range t.Curve {
+		step := plugin.TrainedStep{Step: s.Step, Loss: s.Loss, Held: s.Held, Rate: s.Rate, Norm: s.Norm}
+		if s.Seconds > 0 {
+			step.Tokens = float64(s.Tokens) / s.Seconds
+		}
+		out.Curve = append(out.Curve, step)
+		out.Seconds += s.Seconds
+	}
+	return out
+}

@@ -1,0 +1,45 @@
+package repair
+
+import . "github.com/gomlx/gomlx/core/graph"
+
+// attention mixes the values of the tokens that each token sees, by how well their
+// keys fit its queries: h [B·T, H] to [B·T, H]. A key and a value serve G queries.
+func (n *Network) attention(w Weights, l int, h *Node, at surroundings) *Node {
+	layer, d := n.Layers[l], n.HeadSize
+	keys := layer.KVHeads // N
+	group := layer.Heads / keys
+	q, k, v := n.project(w, l, h)
+	q = Reshape(q, at.b, at.t, layer.Heads, d)
+	k = Reshape(k, at.b, at.t, keys, d)
+	v = Reshape(v, at.b, at.t, keys, d)
+
+	turn := at.turns[layer.Rotation]
+	q = turn.apply(n.norm(q, w.Vector(l, "attn_q_norm")))
+	k = turn.apply(n.norm(k, w.Vector(l, "attn_k_norm")))
+	q = Reshape(MulScalar(q, n.AttentionScale), at.b, at.t, keys, group, d)
+
+	fit := Einsum("btngd,bsnd->bntgs", q, k) // [B, N, T, G, T]
+	fit = Add(softCap(fit, n.AttentionCap), at.masks[layer.Window])
+	mixed := Einsum("bntgs,bsnd->btngd", Softmax(fit, -1), v) // [B, T, N, G, D]
+	return w.Linear(l, "attn_output", Reshape(mixed, at.b*at.t, layer.Heads*d))
+}
+
+// project makes queries [B·T, heads·D], and keys and values [B·T, N·D], of h [B·T, H].
+func (n *Network) project(w Weights, l int, h *Node) (q, k, v *Node) {
+	if !n.Fused {
+		return w.Linear(l, "attn_q", h), w.Linear(l, "attn_k", h), w.Linear(l, "attn_v", h)
+	}
+	all := w.Linear(l, "attn_qkv", h)
+	queries, keys := n.Layers[l].Heads*n.HeadSize, n.Layers[l].KVHeads*n.HeadSize
+	return SliceAxis(all, 1, AxisRange(0, queries)),
+		SliceAxis(all, 1, AxisRange(queries, queries+keys)),
+		SliceAxis(all, 1, AxisRange(queries+keys))
+}
+
+// softCap keeps x between -c and c: c·tanh(x/c). There is no cap of 0.
+func softCap(x *Node, c float64) *Node {
+	if c == 0 {
+		return x
+	}
+	return MulScalar(Tanh(DivScalar(x, c)), c)
+}
