@@ -153,7 +153,7 @@ func BenchmarkGeneration(b *testing.B) {
 	s := startServer(b, "OLLAMA_MAX_LOADED_MODELS=2")
 	// One thread: two that wait for each other are at the mercy of the machine.
 	s.create("smollm2", fromMake(b, "PARE_MODEL"), "PARAMETER num_thread 1")
-	last, err := s.prune(b.Context(), client.PruneRequest{Model: "smollm2", Name: "small", Range: "13-18"})
+	last, err := s.prune(b.Context(), client.PruneRequest{Model: "smollm2", Name: "small", Range: "13-18", Repair: unrepaired})
 	if err != nil {
 		b.Fatal(err)
 	}

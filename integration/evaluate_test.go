@@ -100,7 +100,7 @@ func TestHeldOut(t *testing.T) {
 	s.createTiny("tiny", tinymodel.Config{Architecture: "llama"})
 	text := client.Corpus{Name: "light", Text: lightCorpus()}
 	n := 2
-	r := client.PruneRequest{Model: "tiny", Name: "small", Layers: &n, Corpus: &text,
+	r := client.PruneRequest{Model: "tiny", Name: "small", Layers: &n, Corpus: &text, Repair: unrepaired,
 		Evaluate: &client.Evaluate{Corpus: &text, Tasks: []client.Corpus{{Text: riddles}}}}
 	last, err := s.prune(context.Background(), r)
 	if err != nil {

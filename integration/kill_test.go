@@ -71,7 +71,8 @@ func lightCorpus() string {
 func (s *site) request() client.PruneRequest {
 	drop := 0.25
 	r := client.PruneRequest{
-		Model: "tiny", Name: "small", Drop: &drop,
+		Repair: unrepaired,
+		Model:  "tiny", Name: "small", Drop: &drop,
 		Corpus: &client.Corpus{Name: filepath.Base(s.corpus), Text: s.text},
 	}
 	if !s.judged {

@@ -16,7 +16,7 @@ func TestAnotherPlugin(t *testing.T) {
 	s := startServer(t, buildPlugin(t, "../plugin/testdata/example")...)
 	s.createTiny("tiny", tinymodel.Config{Architecture: "llama", Seed: 1})
 	layers := 3
-	last, err := s.prune(context.Background(), client.PruneRequest{Model: "tiny", Name: "small", Layers: &layers})
+	last, err := s.prune(context.Background(), client.PruneRequest{Model: "tiny", Name: "small", Layers: &layers, Repair: unrepaired})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, s.tail())
 	}

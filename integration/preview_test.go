@@ -129,7 +129,7 @@ func (s *server) stopRunners() {
 // cutLayers makes a model without some layers, and does not judge it.
 func (s *server) cutLayers(model, name, cut string) {
 	s.tb.Helper()
-	r := client.PruneRequest{Model: model, Name: name, Range: cut, Force: true, Evaluate: &client.Evaluate{Level: plugin.LevelNone}}
+	r := client.PruneRequest{Model: model, Name: name, Range: cut, Force: true, Repair: unrepaired, Evaluate: &client.Evaluate{Level: plugin.LevelNone}}
 	if _, err := s.prune(context.Background(), r); err != nil {
 		s.tb.Fatalf("cut layers %s of %s: %v\n%s", cut, model, err, s.tail())
 	}

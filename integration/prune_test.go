@@ -45,7 +45,7 @@ func TestPrune(t *testing.T) {
 	before, said := s.contents(), s.generate("smollm2", "The sun is", 8)
 
 	s.must("profile", "smollm2", "--corpus", "prose.txt")
-	out := s.must("prune", "smollm2", "small", "--drop", "20%", "--corpus", "prose.txt")
+	out := s.must("prune", "smollm2", "small", "--drop", "20%", "--corpus", "prose.txt", "--repair", "none")
 	for _, want := range []string{"layers 13-18 of 30 go", "chosen by auto", "smollm2:latest", "small:latest", "24", "Verdict: repair first"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the command's report lacks %q:\n%s", want, out)

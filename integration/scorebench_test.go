@@ -101,7 +101,8 @@ func BenchmarkBypass(b *testing.B) {
 	s := startServer(b)
 	s.create("smollm2", fromMake(b, "PARE_MODEL"), "PARAMETER num_thread 1")
 	_, err := s.prune(b.Context(), client.PruneRequest{
-		Model: "smollm2", Name: "small", Range: "13-18", Evaluate: &client.Evaluate{Level: plugin.LevelNone},
+		Repair: unrepaired,
+		Model:  "smollm2", Name: "small", Range: "13-18", Evaluate: &client.Evaluate{Level: plugin.LevelNone},
 	})
 	if err != nil {
 		b.Fatal(err)

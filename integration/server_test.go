@@ -228,15 +228,18 @@ func (s *server) client() *client.Client {
 	return client.New(&url.URL{Scheme: "http", Host: s.addr}, http.DefaultClient)
 }
 
-// plainly has a job choose by distance and measure nothing of the result: for tests
-// of something else.
+// plainly has a job choose by distance, repair nothing and measure nothing of the
+// result: for tests of something else.
 func plainly(r client.PruneRequest) client.PruneRequest {
-	r.Criterion, r.Evaluate = "angular", &client.Evaluate{Level: plugin.LevelNone}
+	r.Criterion, r.Evaluate, r.Repair = "angular", &client.Evaluate{Level: plugin.LevelNone}, unrepaired
 	return r
 }
 
 // plain are the flags of pare prune for the same.
-var plain = []string{"--criterion", "angular", "--evaluate", "none"}
+var plain = []string{"--criterion", "angular", "--evaluate", "none", "--repair", "none"}
+
+// unrepaired leaves a cut model as it is.
+var unrepaired = &client.Repair{Method: plugin.RepairNone}
 
 // prune runs a job to its end.
 func (s *server) prune(ctx context.Context, r client.PruneRequest) (client.Progress, error) {

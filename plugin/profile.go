@@ -96,6 +96,7 @@ type Report struct {
 	PluginName string    `json:"plugin"`
 
 	Repair     *Repaired   `json:"repair,omitempty"`     // nil if none was done
+	Unrepaired string      `json:"unrepaired,omitempty"` // why the default repair was not possible
 	Evaluation *Evaluation `json:"evaluation,omitempty"` // nil if none was asked for, or none was possible
 	Unmeasured string      `json:"unmeasured,omitempty"` // why none was possible
 }

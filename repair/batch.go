@@ -68,24 +68,20 @@ func shapeOf(e Example, cfg Config) (shape, error) {
 // check holds an example against the shape and the model, so that a graph can take it.
 func (s shape) check(e Example, n *Network, cfg Config) error {
 	t, h := s.tokens, n.Hidden
-	state, aim := t*h, 0
-	if s.embeds {
-		state = 0
-	}
-	if cfg.Loss == LossHidden {
-		aim = t * h
-	}
 	for _, c := range []struct {
-		name      string
-		have, are int
+		name       string
+		want, have int
+		needed     bool
 	}{
-		{"tokens", t, len(e.Tokens)}, {"segments", t, len(e.Segment)}, {"positions", t, len(e.Position)},
-		{"targets", t, len(e.Target)}, {"weights", t, len(e.Weight)},
-		{"residual numbers", state, len(e.State)}, {"numbers to aim at", aim, len(e.Aim)},
-		{"likely tokens", t * s.top, len(e.TopTokens)}, {"probabilities", t * s.top, len(e.TopLogProb)},
+		{"tokens", t, len(e.Tokens), true}, {"segments", t, len(e.Segment), true}, {"positions", t, len(e.Position), true},
+		{"targets", t, len(e.Target), true}, {"weights", t, len(e.Weight), true},
+		{"residual numbers", t * h, len(e.State), !s.embeds},
+		{"numbers to aim at", t * h, len(e.Aim), cfg.Loss == LossHidden},
+		{"likely tokens", t * s.top, len(e.TopTokens), cfg.Loss == LossDistill},
+		{"probabilities", t * s.top, len(e.TopLogProb), cfg.Loss == LossDistill},
 	} {
-		if c.have != c.are {
-			return fmt.Errorf("it has %d %s, not %d", c.are, c.name, c.have)
+		if c.needed && c.want != c.have {
+			return fmt.Errorf("it has %d %s, not %d", c.have, c.name, c.want)
 		}
 	}
 	for _, tokens := range [][]int32{e.Tokens, e.Target, e.TopTokens} {

@@ -55,9 +55,9 @@ func Train(ctx context.Context, b compute.Backend, n *Network, f *gguf.File, cfg
 	}
 	defer t.close()
 	t.folder, t.progress = folder, progress
-	resumed := 0
-	if t.load(folder) {
-		resumed = t.Step
+	resumed, err := t.resume(folder)
+	if err != nil {
+		return Result{}, fmt.Errorf("go on with training: %w", err)
 	}
 	if err := t.run(ctx); err != nil {
 		return Result{}, fmt.Errorf("train, step %d: %w", t.Step+1, err)
@@ -148,6 +148,19 @@ func (t *training) begin() (err error) {
 		t.judging, err = NewExec(t.backend, t.judge)
 	}
 	return err
+}
+
+// resume goes on from the checkpoint in a folder, if there is one, and returns its step.
+func (t *training) resume(folder string) (int, error) {
+	if !t.load(folder) {
+		return 0, nil
+	}
+	for i, p := range t.parameters {
+		if err := tensors.AssignFlatData(p.values, t.values[valuesOf*i+valueAt]); err != nil {
+			return 0, err
+		}
+	}
+	return t.Step, nil
 }
 
 // run takes step after step to the last, or to where going on makes no sense.
@@ -292,19 +305,20 @@ func (t *training) call(ctx context.Context, graph *Exec, examples []Example, sc
 
 // diverged says why a step is not to be taken, or "".
 func (t *training) diverged(s Step) string {
-	if t.Step == 0 {
-		t.Start = s.Loss
-	}
 	switch {
-	case math.IsNaN(s.Loss) || math.IsInf(s.Loss, 0):
+	case !finite(s.Loss):
 		return fmt.Sprintf("the loss of step %d is no number", s.Step)
-	case math.IsNaN(s.Norm) || math.IsInf(s.Norm, 0):
+	case !finite(s.Norm):
 		return fmt.Sprintf("the gradient of step %d is no number", s.Step)
+	case t.Step == 0:
+		t.Start = s.Loss
 	case s.Loss > 2*t.Start+1:
 		return fmt.Sprintf("the loss rose to %.3g at step %d, from %.3g at the first", s.Loss, s.Step, t.Start)
 	}
 	return ""
 }
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // measure computes the held-out loss after a step, keeps the parameters if they are
 // the best so far, and says when to stop.
@@ -313,7 +327,7 @@ func (t *training) measure(ctx context.Context, step *Step) error {
 	if err != nil {
 		return err
 	}
-	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+	if !finite(loss) {
 		t.Stopped = fmt.Sprintf("the held-out loss after step %d is no number", step.Step)
 		return nil
 	}

@@ -272,13 +272,8 @@ func TestGradient(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, i := range []int{0, 1, 12, 13, 27, 55} {
-			direction := noise(r, tr.parameters[i].rows*tr.parameters[i].cols, 1)
-			var want float64
-			for j, d := range direction {
-				want += float64(d) * float64(out[1+i][j])
-			}
-			got := along(t, tr, i, direction, all, scale)
-			near(t, tr.parameters[i].tensor+" "+tr.parameters[i].part, got, want, 2e-3)
+			length := norm(out[1+i : 2+i])
+			near(t, "slope along "+tr.parameters[i].tensor+" "+tr.parameters[i].part, along(t, tr, i, out[1+i], length, all, scale)/length, 1, 2e-2)
 		}
 	}
 }
@@ -290,17 +285,17 @@ func setParameter(t *testing.T, p parameter, values []float32) {
 	}
 }
 
-// along is the slope of the loss when a parameter moves in a direction.
-func along(t *testing.T, tr *training, parameter int, direction []float32, all examples, scale float64) float64 {
+// along is the slope of the loss when a parameter moves in a direction of that length.
+func along(t *testing.T, tr *training, parameter int, direction []float32, length float64, all examples, scale float64) float64 {
 	t.Helper()
-	const by = 1.0 / 128
+	const by = 1.0 / 64
 	p := tr.parameters[parameter]
 	at := tensors.MustCopyFlatData[float32](p.values)
 	var loss [2]float64
 	for i, sign := range []float32{1, -1} {
 		moved := slices.Clone(at)
 		for j, d := range direction {
-			moved[j] += sign * by * d
+			moved[j] += sign * by * d / float32(length)
 		}
 		setParameter(t, p, moved)
 		out, err := tr.call(t.Context(), tr.judging, all, scale, 0)
@@ -315,18 +310,49 @@ func along(t *testing.T, tr *training, parameter int, direction []float32, all e
 
 func TestTrainStopsEarly(t *testing.T) {
 	n, f, all := tiny(t, 4, false)
-	wild := quick()
-	wild.LearningRate, wild.Clip, wild.Steps = 1, 1e6, 20
-	r, err := train(t, n, f, wild, all, all, t.TempDir())
-	if r.Stopped == "" || err != nil && !errors.Is(err, ErrNotHealed) {
-		t.Errorf("a learning rate of 1 ended with %q, %v", r.Stopped, err)
+	c := quick()
+	c.Steps, c.Loss = 20, LossNext
+	c.Dense, c.Head = true, true
+	other := slices.Clone(all) // is learnt at the cost of what is held out
+	for i, e := range other {
+		e.Target = slices.Repeat([]int32{int32(200)}, exampleTokens)
+		other[i] = e
+	}
+	r, err := train(t, n, f, c, other, all, t.TempDir())
+	last := r.Curve[len(r.Curve)-1].Step
+	if err != nil || !strings.Contains(r.Stopped, "has not fallen") || last != r.Best+3*c.Check {
+		t.Errorf("a held-out loss that rises, %v, ended at step %d with %q, %v", losses(r), last, r.Stopped, err)
 	}
 
 	spoilt := slices.Clone(all)
 	spoilt[2].TopLogProb = slices.Repeat([]float32{float32(math.NaN())}, 2*exampleTokens)
-	_, err = train(t, n, f, quick(), spoilt, all, t.TempDir())
-	if !errors.Is(err, ErrNotHealed) {
-		t.Errorf("a loss that is no number from the first step on: %v", err)
+	c = quick()
+	c.Batch, c.Seed = 1, seedWith(2, 3) // the fourth step meets it
+	r, err = train(t, n, f, c, spoilt, all[:2], t.TempDir())
+	if err != nil || r.Best != 2 || !strings.Contains(r.Stopped, "loss of step 4 is no number") {
+		t.Errorf("a loss that is no number ended with %q, best of step %d, %v", r.Stopped, r.Best, err)
+	}
+
+	for i := range spoilt {
+		spoilt[i].TopLogProb = spoilt[2].TopLogProb
+	}
+	if _, err := train(t, n, f, c, spoilt, all[:2], t.TempDir()); !errors.Is(err, ErrNotHealed) {
+		t.Errorf("a loss that is no number at once: %v", err)
+	}
+
+	var d training
+	d.Start, d.Step = 1, 5
+	if d.diverged(Step{Step: 6, Loss: 2.9, Norm: 1}) != "" || d.diverged(Step{Step: 6, Loss: 3.1, Norm: 1}) == "" {
+		t.Error("a loss is far above the first from three on, where the first was one")
+	}
+}
+
+// seedWith is a seed that shuffles the example of four to that place.
+func seedWith(example, place int) (seed int64) {
+	for ; ; seed++ {
+		if o := (order{examples: 4, seed: seed}); o.at(place) == example {
+			return seed
+		}
 	}
 }
 

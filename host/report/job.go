@@ -24,6 +24,9 @@ func jobDocument(r plugin.Report, p *plugin.Profile) document {
 			draw:    func(w io.Writer, format string) error { return drawProfile(w, format, r, *p) },
 		}})
 	}
+	if r.Unrepaired != "" {
+		d = d.add(section{Title: "Repair", Notes: []string{"not repaired: " + plain(r.Unrepaired)}})
+	}
 	d.Where = []fact{
 		{"job", plain(r.Job)},
 		{"plugin", cmp.Or(plain(r.PluginName), none)},

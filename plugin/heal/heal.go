@@ -67,6 +67,7 @@ type Result struct {
 	Repaired plugin.Repaired `json:"repaired"` // without Stages: nothing was scored
 	Stages   []Stage         `json:"stages"`
 	Asked    string          `json:"asked"` // digest of what it was made from
+	Whole    bool            `json:"whole"` // nothing is left to do
 }
 
 // Last is the healed model.
@@ -99,7 +100,8 @@ func Heal(ctx context.Context, p Patient, h plugin.Host, event func(plugin.Event
 	if settings.Method == plugin.RepairNone {
 		return result, nil
 	}
-	if kept, ok := p.earlier(result.Asked); ok {
+	kept, known := p.earlier(result.Asked)
+	if known && kept.Whole {
 		return kept, nil
 	}
 	if err := p.check(); err != nil {
@@ -115,8 +117,13 @@ func Heal(ctx context.Context, p Patient, h plugin.Host, event func(plugin.Event
 			return result, err
 		}
 	}
-	if linear(settings.Method) {
+	if known {
+		result = kept
+	} else if linear(settings.Method) {
 		if err := p.linear(ctx, rows, h, event, &result); err != nil {
+			return result, err
+		}
+		if err := p.keep(result); err != nil {
 			return result, err
 		}
 	}
@@ -125,6 +132,7 @@ func Heal(ctx context.Context, p Patient, h plugin.Host, event func(plugin.Event
 			return result, err
 		}
 	}
+	result.Whole = true
 	return result, p.keep(result)
 }
 
@@ -247,7 +255,7 @@ func (p Patient) dataDigest() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// earlier is the result of an earlier try, if its files are whole.
+// earlier is how far an earlier try came, if its files are whole.
 func (p Patient) earlier(asked string) (Result, bool) {
 	var r Result
 	data, err := os.ReadFile(filepath.Join(p.Folder, "healed.json"))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 
 	"github.com/gomlx/compute"
@@ -94,7 +95,11 @@ func (p Patient) train(ctx context.Context, rows material, h plugin.Host, event 
 		return err
 	}
 	t := school{Patient: p, backend: backend, network: &repair.Network{Network: described}, src: src, cfg: c, data: seen, held: held}
-	trained, err := repair.Train(ctx, backend, t.network, src, c, seen, held, filepath.Join(p.Folder, "training"), func(s repair.Step) {
+	folder := filepath.Join(p.Folder, "training")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return fmt.Errorf("keep checkpoints: %w", err)
+	}
+	trained, err := repair.Train(ctx, backend, t.network, src, c, seen, held, folder, func(s repair.Step) {
 		event(plugin.Event{Stage: "train", Status: status(s), Completed: int64(s.Step), Total: int64(c.Steps)})
 	})
 	if err != nil && !errors.Is(err, repair.ErrNotHealed) {
@@ -120,7 +125,7 @@ type school struct {
 
 // enough is the share of the gain that must survive merging and rounding; with less
 // the changed tensors are stored in a wider type.
-const enough = 0.95
+const enough = 0.7
 
 // merge writes the trained changes into the model, each tensor in its own type if
 // enough of the gain survives that.

@@ -177,6 +177,13 @@ func (p Pipeline) heal(ctx context.Context, k making, c cutting, h plugin.Host, 
 		Settings: k.job.Repair, Folder: k.job.Folder, Kept: kept, Version: p.Version,
 		Unfit: scored.holds, Learnt: func(texts []string) error { return noteTexts(kept, texts) },
 	}, h, event)
+	// Nobody asked for a repair: where none is possible the cut model is worth having.
+	if kind := plugin.KindOf(err); k.job.Repair.Method == "" && (kind == plugin.Unsupported || kind == plugin.Refused) {
+		result.Stages = result.Stages[:1]
+		result.Repaired.Settings.Method = plugin.RepairNone
+		report.Unrepaired = err.Error()
+		err = nil
+	}
 	if err != nil {
 		return result, err
 	}
