@@ -118,14 +118,19 @@ func (c *checkpoint) load(folder string) bool {
 	if err := json.Unmarshal(rest[:size], &p); err != nil || p.Asked != c.Asked || len(p.Lengths) != len(c.values) {
 		return false
 	}
-	numbers := bytes.NewReader(rest[size:])
 	for i, n := range p.Lengths {
-		if n != len(c.values[i]) || binary.Read(numbers, binary.LittleEndian, c.values[i]) != nil {
+		if n != len(c.values[i]) {
+			return false
+		}
+	}
+	numbers := bytes.NewReader(rest[size:])
+	for _, v := range c.values {
+		if binary.Read(numbers, binary.LittleEndian, v) != nil {
 			return false
 		}
 	}
 	c.header = p
-	return numbers.Len() == 0
+	return true
 }
 
 // syncFolder makes a rename in the folder last, where the file system can sync a

@@ -86,24 +86,24 @@ func (c Config) Validate(n *Network) error {
 	layers := len(n.Layers)
 	switch {
 	case !slices.Contains([]string{LossDistill, LossNext, LossHidden}, c.Loss):
-		return fmt.Errorf("Loss is %q: give %q, %q or %q", c.Loss, LossDistill, LossNext, LossHidden)
+		return fmt.Errorf("config: Loss is %q: give %q, %q or %q", c.Loss, LossDistill, LossNext, LossHidden)
 	case !slices.Contains([]string{TargetsAll, TargetsFeedForward, TargetsAttention}, c.Targets):
-		return fmt.Errorf("Targets is %q: give %q, %q or %q", c.Targets, TargetsAll, TargetsFeedForward, TargetsAttention)
+		return fmt.Errorf("config: Targets is %q: give %q, %q or %q", c.Targets, TargetsAll, TargetsFeedForward, TargetsAttention)
 	case c.First < 0 || c.First >= layers:
-		return fmt.Errorf("First is %d: the model has layers 0 to %d", c.First, layers-1)
+		return fmt.Errorf("config: First is %d: the model has layers 0 to %d", c.First, layers-1)
 	case c.Bits != 0 && c.Bits != 4 && c.Bits != 8:
-		return fmt.Errorf("Bits is %d: give 4 or 8, or 0 for weights as they are stored", c.Bits)
+		return fmt.Errorf("config: Bits is %d: give 4 or 8, or 0 for weights as they are stored", c.Bits)
 	case c.Head && c.Loss == LossHidden:
-		return fmt.Errorf("Head is trained by %s or %s: the loss %s does not come to it", LossDistill, LossNext, LossHidden)
+		return fmt.Errorf("config: Head is trained by %s or %s: the loss %s does not come to it", LossDistill, LossNext, LossHidden)
 	case len(c.Layers) == 0 && !c.Head:
-		return fmt.Errorf("Layers is empty: give at least one")
+		return fmt.Errorf("config: Layers is empty: give at least one")
 	}
 	if err := c.validateSteps(); err != nil {
 		return err
 	}
 	for i, l := range c.Layers {
 		if l < c.First || l >= layers || slices.Contains(c.Layers[:i], l) {
-			return fmt.Errorf("Layers has %d: give layers from %d to %d, each once", l, c.First, layers-1)
+			return fmt.Errorf("config: Layers has %d: give layers from %d to %d, each once", l, c.First, layers-1)
 		}
 	}
 	return c.validateRank(n)
@@ -114,24 +114,24 @@ func (c Config) validateSteps() error {
 	for _, f := range []struct {
 		name  string
 		value int
-	}{{"Steps", c.Steps}, {"Batch", c.Batch}, {"Accumulate", c.Accumulate}, {"Check", c.Check}, {"Patience", c.Patience}, {"Save", c.Save}} {
+	}{{"steps", c.Steps}, {"batch", c.Batch}, {"accumulate", c.Accumulate}, {"check", c.Check}, {"patience", c.Patience}, {"save", c.Save}} {
 		if f.value < 1 {
-			return fmt.Errorf("%s is %d: give at least 1", f.name, f.value)
+			return fmt.Errorf("config: %s is %d: give at least 1", f.name, f.value)
 		}
 	}
 	switch {
 	case c.Batch%c.Accumulate != 0:
-		return fmt.Errorf("Accumulate is %d: a batch of %d does not divide into so many", c.Accumulate, c.Batch)
+		return fmt.Errorf("config: Accumulate is %d: a batch of %d does not divide into so many", c.Accumulate, c.Batch)
 	case c.WarmUp < 0 || c.WarmUp >= c.Steps && c.WarmUp > 0:
-		return fmt.Errorf("WarmUp is %d: give fewer than the %d steps", c.WarmUp, c.Steps)
+		return fmt.Errorf("config: WarmUp is %d: give fewer than the %d steps", c.WarmUp, c.Steps)
 	case !(c.LearningRate > 0 && c.LearningRate <= 1):
-		return fmt.Errorf("LearningRate is %g: give more than 0 and at most 1", c.LearningRate)
+		return fmt.Errorf("config: LearningRate is %g: give more than 0 and at most 1", c.LearningRate)
 	case !(c.Decay >= 0 && c.Decay < 1):
-		return fmt.Errorf("Decay is %g: give 0 or more and less than 1", c.Decay)
+		return fmt.Errorf("config: Decay is %g: give 0 or more and less than 1", c.Decay)
 	case !(c.Clip > 0):
-		return fmt.Errorf("Clip is %g: give more than 0", c.Clip)
+		return fmt.Errorf("config: Clip is %g: give more than 0", c.Clip)
 	case !(c.Dropout >= 0 && c.Dropout < 1):
-		return fmt.Errorf("Dropout is %g: give 0 or more and less than 1", c.Dropout)
+		return fmt.Errorf("config: Dropout is %g: give 0 or more and less than 1", c.Dropout)
 	}
 	return nil
 }
@@ -151,10 +151,10 @@ func (c Config) validateRank(n *Network) error {
 		}
 	}
 	if c.Rank < 1 || c.Rank > limit {
-		return fmt.Errorf("Rank is %d: give 1 to %d, as many as %s has", c.Rank, limit, narrowest)
+		return fmt.Errorf("config: Rank is %d: give 1 to %d, as many as %s has", c.Rank, limit, narrowest)
 	}
 	if !(c.Alpha > 0) || math.IsInf(c.Alpha, 0) {
-		return fmt.Errorf("Alpha is %g: give more than 0", c.Alpha)
+		return fmt.Errorf("config: Alpha is %g: give more than 0", c.Alpha)
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ const partialLayers = 2
 
 // fits refuses a training that memory does not suffice for, before anything is done.
 func (p Patient) fits(src *gguf.File) error {
-	described, err := convert.NetworkOf(src)
+	network, err := repair.NewNetwork(src)
 	if err != nil {
 		return err
 	}
@@ -58,10 +58,26 @@ func (p Patient) fits(src *gguf.File) error {
 	if err != nil {
 		return err
 	}
-	if err := c.Validate(&repair.Network{Network: described}); err != nil {
+	if err := c.Validate(network); err != nil {
 		return plugin.Errorf(plugin.Invalid, "repair: %w", err)
 	}
-	return nil
+	need := func(c repair.Config) int64 {
+		return repair.Estimate(network, src, c, p.Settings.Length, c.First == 0)
+	}
+	have := available()
+	if have == 0 || need(c) <= have {
+		return nil
+	}
+	hint := "repair it with linear, which takes little"
+	smaller := c
+	for smaller.Accumulate++; smaller.Accumulate <= c.Batch; smaller.Accumulate++ {
+		if c.Batch%smaller.Accumulate == 0 && need(smaller) <= have {
+			hint = fmt.Sprintf("with accumulate %d, which learns the same in smaller parts, it fits", smaller.Accumulate)
+			break
+		}
+	}
+	return &plugin.Error{Kind: plugin.Refused, Hint: hint,
+		Err: fmt.Errorf("training takes about %.1f GB of memory, and %.1f GB are free", float64(need(c))/1e9, float64(have)/1e9)}
 }
 
 // train trains what the last stage left and writes what came of it.
@@ -90,11 +106,11 @@ func (p Patient) train(ctx context.Context, rows material, h plugin.Host, event 
 		return &plugin.Error{Kind: plugin.Unsupported, Err: err, Hint: "repair it with linear, which needs no XLA"}
 	}
 	defer backend.Finalize()
-	described, err := convert.NetworkOf(src)
+	network, err := repair.NewNetwork(src)
 	if err != nil {
 		return err
 	}
-	t := school{Patient: p, backend: backend, network: &repair.Network{Network: described}, src: src, cfg: c, data: seen, held: held}
+	t := school{Patient: p, backend: backend, network: network, src: src, cfg: c, data: seen, held: held}
 	folder := filepath.Join(p.Folder, "training")
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return fmt.Errorf("keep checkpoints: %w", err)

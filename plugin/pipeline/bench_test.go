@@ -55,7 +55,8 @@ func newBench(t *testing.T) *bench {
 	b := &bench{t: t, store: filepath.Join(home, "store"), made: map[string]plugin.Model{}, fakeScorer: newFakeScorer()}
 	b.model = plugin.Model{Name: "tiny", Digest: "sha256:" + strings.Repeat("a", 64), Path: filepath.Join(home, "tiny.gguf"), Size: int64(len(data))}
 	b.job = plugin.Job{
-		ID: "1", Folder: filepath.Join(home, "job"), Name: "small",
+		Repair: plugin.Repair{Method: plugin.RepairNone},
+		ID:     "1", Folder: filepath.Join(home, "job"), Name: "small",
 		Profile:   plugin.ProfileRequest{Model: "tiny", Folder: filepath.Join(home, "profiles"), Corpus: b.corpus(home, "one", "one", "two", "three", "four")},
 		Selection: plugin.Selection{Layers: 2},
 		Evaluate:  b.judged(home),
