@@ -80,6 +80,7 @@ func (l *lent) answerTogether(ctx context.Context, prompts []string, models []sc
 	for i, text := range prompts {
 		numbered[i] = score.Prompt{Number: i, Text: text}
 	}
+	a.Parallel = max(1, min(a.Parallel, len(prompts)))
 	for some := range slices.Chunk(numbered, rounds*a.Parallel) {
 		for v := range models {
 			a.Model, a.Prompts = models[v], some

@@ -59,6 +59,8 @@ func play(requests *gob.Decoder, replies *gob.Encoder) {
 			playObservations(r.Observe, replies)
 		case r.Score != nil:
 			last.Failure = playScores(r.Score, replies)
+		case r.Answers != nil:
+			playAnswers(r.Answers, replies)
 		case r.Generate != nil && strings.HasPrefix(r.Generate.Prompt, "endless"):
 			replies.Encode(score.Reply{Text: "on and on"})
 			var stop score.Request

@@ -73,50 +73,6 @@ func again(ctx context.Context, do func() error) error {
 	return err
 }
 
-// Generate implements plugin.Host. Of the model's own parameters those count that
-// choose among likely tokens; none that keep it from repeating itself, as that is
-// among what answers are compared for.
-func (l *lent) Generate(ctx context.Context, r plugin.GenerateRequest, each func(plugin.Answer) error) error {
-	s, err := l.lookUp(r.Model)
-	if err != nil {
-		return err
-	}
-	models, err := l.variants(r.Model, r.Variants)
-	if err != nil {
-		return err
-	}
-	chat, err := s.chat()
-	if err != nil {
-		return err
-	}
-	o := chat.options
-	g := score.Generation{Beside: models, Stop: o.Stop, MaxTokens: r.MaxTokens, Sampling: score.Sampling{
-		Temperature: float32(r.Temperature), TopK: o.TopK, TopP: o.TopP, MinP: o.MinP, Seed: r.Seed,
-	}}
-	for i, prompt := range r.Prompts {
-		g.Prompt, err = chat.render([]api.Message{{Role: "user", Content: prompt}}, nil)
-		if err != nil {
-			return err
-		}
-		for v := range models {
-			g.Model = models[v]
-			var answer plugin.Answer
-			err := again(ctx, func() (err error) {
-				answer, err = l.scorer.Generate(ctx, g, func(string) error { return nil })
-				return err
-			})
-			if err != nil {
-				return fmt.Errorf("answer prompt %d: %w", i, err)
-			}
-			answer.Prompt, answer.Variant = i, v
-			if err := each(answer); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // Footprint implements plugin.Host.
 func (l *lent) Footprint(ctx context.Context, model string, v plugin.Variant) (plugin.Footprint, error) {
 	models, err := l.variants(model, []plugin.Variant{{Path: v.Path, Model: v.Model, Digest: v.Digest}})

@@ -39,7 +39,7 @@ echo "FROM $gguf" >"$home/Modelfile"
 run pare create smollm2 -f "$home/Modelfile"
 ask smollm2 "$question"
 run pare try smollm2 --drop 13-18 --temperature 0 --num-predict 60 "$question"
-run pare prune smollm2 smollm2-small --drop 20% -o "$home/report.html"
+run pare prune smollm2 smollm2-small --drop 20% --repair-steps 40 -o "$home/report.html"
 
 echo
 echo "The report, with a heat map and answers side by side: $home/report.html"

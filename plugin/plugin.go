@@ -79,7 +79,7 @@ type Host interface {
 
 	// Generate has variants of a model answer prompts, in the same process as
 	// Score, and calls each once per prompt and variant. All variants answer a
-	// prompt before the next one begins.
+	// prompt before the next one begins, unless Parallel is above 1.
 	Generate(ctx context.Context, r GenerateRequest, each func(Answer) error) error
 
 	// Footprint measures the memory that a variant of the named model takes.

@@ -88,7 +88,11 @@ func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 // A GenerateRequest asks for answers. Each prompt is the only message of a chat
 // in the model's own template. Variants take turns, prompt by prompt, so that
 // a change in the machine's load falls on all of them and their speeds can be
-// compared.
+// compared. With Parallel > 1 they take turns a few times as many prompts at a time,
+// answers come in the order in which they end, and each is drawn with a seed of its own,
+// which follows from Seed and the prompt's index: the same request has the same answers
+// again, save for what rounding does where several are computed at once. Fewer than
+// Parallel are under way where they are too long for that.
 type GenerateRequest struct {
 	Model       string // name
 	Variants    []Variant

@@ -193,6 +193,31 @@ func (p *Pool) Generate(ctx context.Context, g Generation, each func(text string
 	return answer, err
 }
 
+// Answer goes on from several prompts and calls each with every answer, in the order in
+// which they end. Others get their turn after the last.
+func (p *Pool) Answer(ctx context.Context, a Answers, each func(plugin.Answer) error) error {
+	if err := a.check(); err != nil {
+		return err
+	}
+	answers := 0
+	err := p.turn(ctx, func(ctx context.Context, c *child) error {
+		if err := p.open(ctx, c, append([]Model{a.Model}, a.Beside...), 0); err != nil {
+			return err
+		}
+		return c.ask(ctx, Request{Answers: &a}, func(r Reply) error {
+			if r.Answer == nil {
+				return nil
+			}
+			answers++
+			return each(*r.Answer)
+		})
+	})
+	if err == nil && answers != len(a.Prompts) {
+		err = fmt.Errorf("answer %d prompts: %d answers", len(a.Prompts), answers)
+	}
+	return err
+}
+
 // Footprint measures what the model at path takes in a process of its own, which
 // ends with that. No other runs beside it: it would hold memory that counts.
 func (p *Pool) Footprint(ctx context.Context, path string) (f plugin.Footprint, err error) {

@@ -71,6 +71,12 @@ func play(in io.Reader, out io.Writer) {
 			}
 		case r.Score != nil:
 			last.Failure = perform(r.Score, requests, replies)
+		case r.Answers != nil:
+			for _, prompt := range slices.Backward(r.Answers.Prompts) {
+				if prompt.Text != "no answer" {
+					replies.Encode(Reply{Answer: &plugin.Answer{Prompt: prompt.Number, Text: prompt.Text}})
+				}
+			}
 		case r.Generate != nil:
 			replies.Encode(Reply{Text: "one "})
 			replies.Encode(Reply{Text: "two"})
@@ -213,6 +219,28 @@ func TestGenerate(t *testing.T) {
 	})
 	if err != nil || text != "one two" || a.Tokens != 2 {
 		t.Errorf("text %q, answer %+v, error %v", text, a, err)
+	}
+}
+
+// TestAnswer passes answers on as they come, all of them or an error.
+func TestAnswer(t *testing.T) {
+	p := newTestPool(t, Config{})
+	a := Answers{Model: Model{Path: "ok"}, Prompts: []Prompt{{3, "three"}, {8, "eight"}}, MaxTokens: 5, Parallel: 2}
+	var got []string
+	each := func(a plugin.Answer) error {
+		got = append(got, fmt.Sprint(a.Prompt)+a.Text)
+		return nil
+	}
+	if err := p.Answer(t.Context(), a, each); err != nil || strings.Join(got, ", ") != "8eight, 3three" {
+		t.Errorf("answers %q, error %v", got, err)
+	}
+	a.Prompts[1].Text = "no answer"
+	if err := p.Answer(t.Context(), a, each); err == nil || !strings.Contains(err.Error(), "1 answers") {
+		t.Errorf("error %v where an answer is missing", err)
+	}
+	a.Parallel = 0
+	if err := p.Answer(t.Context(), a, each); plugin.KindOf(err) != plugin.Invalid {
+		t.Errorf("error %v of no answers at a time", err)
 	}
 }
 

@@ -43,6 +43,23 @@ type Generation struct {
 	Continue  bool // go on from the answer before, where the prompt begins with it: only the rest is computed
 }
 
+// Answers are wanted to several prompts, which are answered several at a time.
+type Answers struct {
+	Model     Model
+	Beside    []Model // stay loaded too, for the requests that follow
+	Prompts   []Prompt
+	Stop      []string // end an answer and are no part of it
+	MaxTokens int      // of each answer, at least 1
+	Sampling  Sampling // Seed is that of the prompt number 0; the others' follow from it
+	Parallel  int      // at most so many at a time; fewer where prompts and answers are long
+}
+
+// A Prompt is one of several to go on from.
+type Prompt struct {
+	Number int    // given back as the Answer's Prompt; what is drawn for the answer depends on it
+	Text   string // rendered by the model's template; special tokens in it count
+}
+
 // A Request is what the server sends. One of the pointers is set, or Cancel.
 // The process answers each but a cancel with replies of which the last is Done.
 type Request struct {
@@ -54,6 +71,7 @@ type Request struct {
 	Score      *Score
 	Observe    *Observe
 	Generate   *Generation
+	Answers    *Answers
 	Footprint  *Footprint
 }
 
@@ -200,6 +218,17 @@ func (o *Observe) check() error {
 // before reports whether a forward pass comes to a before it comes to b.
 func before(a, b plugin.Point) bool {
 	return a.Layer < b.Layer || a.Layer == b.Layer && !a.Attended && b.Attended
+}
+
+// check refuses what no model could answer.
+func (a *Answers) check() error {
+	if err := a.Model.check(); err != nil {
+		return err
+	}
+	if len(a.Prompts) == 0 || a.Parallel < 1 || a.MaxTokens < 1 {
+		return plugin.Errorf(plugin.Invalid, "answer %d prompts, %d at a time, with %d tokens each: give at least one of each", len(a.Prompts), a.Parallel, a.MaxTokens)
+	}
+	return nil
 }
 
 func (m Model) check() error {

@@ -134,7 +134,7 @@ func (p Patient) lessons(ctx context.Context, h plugin.Host, event func(plugin.E
 
 // mostAnswers bounds the tokens that the model writes: beyond them a repair reads the
 // same ones again.
-const mostAnswers = 60_000
+const mostAnswers = 12_000
 
 // pack tokenizes lessons and lays them into rows. Distillation learns what the uncut
 // model makes of every token, questions included, unless a user's chats say otherwise.

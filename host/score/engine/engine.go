@@ -10,7 +10,7 @@
 //	observe.go   the residual stream; likeliest.go the most likely tokens
 //	logits.c     the arithmetic over the vocabulary
 //	transcribe.go  chats as tokens
-//	generate.go  answers; voice.go their text
+//	generate.go  answers; voice.go their text; together.go several at a time
 //	footprint.go what a model takes
 //	native.c     what package llama lacks
 package engine
@@ -47,7 +47,7 @@ func (e *engine) open(models []score.Model, size int, again bool) ([]score.Opene
 	var out []score.Opened
 	var first *model
 	for _, want := range models {
-		m, err := e.hold(want, size)
+		m, err := e.hold(want, size, 1)
 		if err != nil {
 			return nil, err
 		}
@@ -62,8 +62,8 @@ func (e *engine) open(models []score.Model, size int, again bool) ([]score.Opene
 	return out, nil
 }
 
-// hold returns a loaded model whose context is large enough.
-func (e *engine) hold(want score.Model, size int) (*model, error) {
+// hold returns a loaded model whose context has room for so many sequences of size tokens.
+func (e *engine) hold(want score.Model, size, sequences int) (*model, error) {
 	m, n := e.models[want.Path], threads(want.Threads)
 	var f file
 	var err error
@@ -76,14 +76,14 @@ func (e *engine) hold(want score.Model, size int) (*model, error) {
 		return nil, err
 	}
 	if m != nil {
-		if m.fit(size, n) == nil {
+		if m.fit(size, sequences, n) == nil {
 			return m, nil
 		}
 		m.free() // with the larger context fewer layers may fit on GPUs
 		delete(e.models, want.Path)
 	}
 	e.dropVocabulary()
-	if m, err = load(f, size, n); err != nil {
+	if m, err = load(f, size, sequences, n); err != nil {
 		return nil, err
 	}
 	e.models[want.Path] = m

@@ -65,6 +65,16 @@ func (m *model) decode(tokens []int32, at, first int) (time.Duration, error) {
 	for i, t := range tokens {
 		m.batch.Add(int(t), nil, at+i, at+i >= first, 0)
 	}
+	took, err := m.compute()
+	if err != nil {
+		return took, err
+	}
+	m.held = append(m.held, tokens...)
+	return took, nil
+}
+
+// compute runs the batch. After an error the context is empty.
+func (m *model) compute() (time.Duration, error) {
 	began := time.Now()
 	err := m.context.Decode(m.batch)
 	m.context.Synchronize()
@@ -76,7 +86,6 @@ func (m *model) decode(tokens []int32, at, first int) (time.Duration, error) {
 		m.forget(m.bypass)
 		return took, fmt.Errorf("compute %s: %w", m.name(), err)
 	}
-	m.held = append(m.held, tokens...)
 	return took, nil
 }
 

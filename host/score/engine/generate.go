@@ -37,8 +37,8 @@ func (e *engine) generate(ctx context.Context, g *score.Generation, say func(tex
 	if err != nil {
 		return plugin.Answer{}, err
 	}
-	a := &answering{model: m, sampler: sampler, voice: voice{stops: g.Stop, say: say}}
-	err = a.run(ctx, prompt, most)
+	a := &answering{model: m, sampler: sampler, most: most, voice: voice{stops: g.Stop, say: say}}
+	err = a.run(ctx, prompt)
 	a.Text = a.voice.said.String()
 	return a.Answer, err
 }
@@ -64,7 +64,7 @@ func (e *engine) room(g *score.Generation, prompt int) (int, error) {
 		size = min(size, max(2*prompt, 2*usualContext))
 		most = size - prompt
 	}
-	_, err := e.hold(g.Model, size)
+	_, err := e.hold(g.Model, size, 1)
 	return most, err
 }
 
@@ -89,31 +89,24 @@ type answering struct {
 	plugin.Answer
 	model   *model
 	sampler *llama.SamplingContext
+	most    int // tokens
 	voice   voice
 }
 
-func (a *answering) run(ctx context.Context, prompt []int32, most int) error {
+func (a *answering) run(ctx context.Context, prompt []int32) error {
 	began := time.Now()
 	took, err := a.model.forward(ctx, prompt, len(prompt)-1, func(int, [][]float32) error { return nil })
 	if err != nil {
 		return err
 	}
 	a.PromptTokens = took.tokens
-	token, ok := a.choose()
+	token, ok := a.choose(-1)
 	a.PromptSeconds = time.Since(began).Seconds()
 	began = time.Now()
 	defer func() { a.Seconds = time.Since(began).Seconds() }()
 	for ok {
-		a.Tokens++
-		if a.model.handle.TokenIsEog(token) {
-			a.Ended = true
-			break
-		}
-		if a.Ended, err = a.voice.add(a.model.handle.TokenToPiece(token)); err != nil || a.Ended {
+		if over, err := a.take(token); err != nil || over {
 			return err
-		}
-		if a.Tokens == most {
-			break
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -122,20 +115,36 @@ func (a *answering) run(ctx context.Context, prompt []int32, most int) error {
 		if _, err := a.model.decode([]int32{int32(token)}, at, at); err != nil {
 			return err
 		}
-		token, ok = a.choose()
+		token, ok = a.choose(-1)
 	}
 	return a.voice.end()
 }
 
-// choose takes a token by the logits of the last one of the batch. It reports false
-// where they are not all finite: without some layers a model may come to that, and no
-// token follows.
-func (a *answering) choose() (token int, ok bool) {
-	logits := logitsAt(a.model.context, -1, a.model.handle.NumVocab())
+// take adds a token to the answer, and reports whether that is over.
+func (a *answering) take(token int) (over bool, err error) {
+	a.Tokens++
+	if a.model.handle.TokenIsEog(token) {
+		a.Ended = true
+		return true, a.voice.end()
+	}
+	if a.Ended, err = a.voice.add(a.model.handle.TokenToPiece(token)); err != nil || a.Ended {
+		return true, err
+	}
+	if a.Tokens == a.most {
+		return true, a.voice.end()
+	}
+	return false, nil
+}
+
+// choose takes a token by the logits of the i-th one of the batch, of the last one if i
+// is -1. It reports false where they are not all finite: without some layers a model may
+// come to that, and no token follows.
+func (a *answering) choose(i int) (token int, ok bool) {
+	logits := logitsAt(a.model.context, i, a.model.handle.NumVocab())
 	if logits == nil || !sound(readRow(logits)) {
 		return 0, false
 	}
-	token = a.sampler.Sample(a.model.context, -1)
+	token = a.sampler.Sample(a.model.context, i)
 	a.sampler.Accept(token, true)
 	return token, true
 }

@@ -27,26 +27,27 @@ type model struct {
 	offloaded int
 	short     bool
 
-	context *llama.Context
-	size    int // of the context, in tokens
-	threads int
-	batch   *llama.Batch
-	held    []int32 // tokens whose keys and values the context holds
-	bypass  []int   // how they were computed
+	context   *llama.Context
+	sequences int // that the context has room for
+	size      int // of each of them, in tokens
+	threads   int
+	batch     *llama.Batch
+	held      []int32 // tokens whose keys and values the context holds, in the first sequence
+	bypass    []int   // how they were computed
 }
 
-// load loads the model with a context of so many tokens, on as many layers of
-// GPUs as there is memory for.
-func load(f file, size, threads int) (*model, error) {
+// load loads the model with a context of so many sequences of size tokens, on as many
+// layers of GPUs as there is memory for.
+func load(f file, size, sequences, threads int) (*model, error) {
 	m := &model{file: f, devices: gpus()}
 	if len(m.devices) > 0 {
-		m.offloaded = f.offload(gpuMemory(m.devices), size)
+		m.offloaded = f.offload(gpuMemory(m.devices), size*sequences)
 		m.short = m.offloaded <= f.layers
 	} else {
 		m.short = f.short()
 	}
 	for {
-		err := m.try(size, threads)
+		err := m.try(size, sequences, threads)
 		if err == nil {
 			return m, nil
 		}
@@ -60,14 +61,14 @@ func load(f file, size, threads int) (*model, error) {
 }
 
 // try loads the model with the layers that it has set its mind on.
-func (m *model) try(size, threads int) error {
+func (m *model) try(size, sequences, threads int) error {
 	var err error
 	m.handle, err = llama.LoadModelFromFile(m.path, llama.ModelParams{Devices: m.devices, NumGpuLayers: m.offloaded, UseMmap: true})
 	if err != nil {
 		m.handle = nil
 		return m.unloadable(loadReason())
 	}
-	return m.makeContext(size, threads)
+	return m.makeContext(size, sequences, threads)
 }
 
 // unloadable is the error that a file cannot be loaded for a reason in llama.cpp's
@@ -87,28 +88,32 @@ func (f file) unloadable(reason string) error {
 	return plugin.Errorf(plugin.Unsupported, "load model %s: its architecture %q, or a file like this one, is only known to Ollama's own engine; Pare cannot score it yet (%s)", f.name(), f.architecture, reason)
 }
 
-// fit sees to a context of so many tokens and threads. A larger one is kept.
-func (m *model) fit(size, threads int) error {
-	if m.context != nil && size <= m.size && threads == m.threads {
-		return nil
+// fit sees to a context of so many sequences of size tokens, and threads. One for longer
+// sequences is kept.
+func (m *model) fit(size, sequences, threads int) error {
+	if m.context != nil && sequences == m.sequences {
+		if size <= m.size && threads == m.threads {
+			return nil
+		}
+		size = max(size, m.size)
 	}
-	return m.makeContext(max(size, m.size), threads)
+	return m.makeContext(size, sequences, threads)
 }
 
-func (m *model) makeContext(size, threads int) (err error) {
+func (m *model) makeContext(size, sequences, threads int) (err error) {
 	m.freeContext()
 	size = max(1, (size+contextStep-1)/contextStep) * contextStep
 	n := min(m.batchSize(), size)
-	m.context, err = llama.NewContextWithModel(m.handle, llama.NewContextParams(size, n, 1, threads, m.flashAttention(), ""))
+	m.context, err = llama.NewContextWithModel(m.handle, llama.NewContextParams(size*sequences, n, sequences, threads, m.flashAttention(), ""))
 	if err != nil {
 		m.context = nil
-		return plugin.Errorf(plugin.Unavailable, "make a context of %d tokens for %s: memory does not suffice; free some, or use shorter texts", size, m.name())
+		return plugin.Errorf(plugin.Unavailable, "make a context of %d tokens for %s: memory does not suffice; free some, or use shorter texts", size*sequences, m.name())
 	}
 	if m.batch, err = llama.NewBatch(n, 1, 0); err != nil {
 		m.batch = nil
 		return plugin.Errorf(plugin.Unavailable, "make a batch of %d tokens for %s: %w", n, m.name(), err)
 	}
-	m.size, m.threads = size, threads
+	m.size, m.sequences, m.threads = size, sequences, threads
 	return nil
 }
 

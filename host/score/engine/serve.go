@@ -121,6 +121,11 @@ func (e *engine) answer(ctx context.Context, r score.Request, reply func(score.R
 			return err
 		}
 		return reply(score.Reply{Answer: &a})
+	case r.Answers != nil:
+		if err := e.opened([]score.Model{r.Answers.Model}); err != nil {
+			return err
+		}
+		return e.together(ctx, r.Answers, func(a plugin.Answer) error { return reply(score.Reply{Answer: &a}) })
 	case r.Footprint != nil:
 		f, err := e.footprint(ctx, r.Footprint.Path, func(o score.Opened) error { return reply(score.Reply{Opened: &o}) })
 		if err != nil {
