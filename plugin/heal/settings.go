@@ -88,6 +88,9 @@ func checkNames(r plugin.Repair) error {
 			return plugin.Errorf(plugin.Invalid, "repair: there is no %s %q; give one of %s", f.name, f.value, strings.Join(f.allowed, ", "))
 		}
 	}
+	if r.Adapter || r.Quantize != "" {
+		return plugin.Errorf(plugin.Unsupported, "repair: what it learns is merged, in the types of the original; an adapter beside the model, and other types, are not possible yet: leave them out")
+	}
 	_, err := window(r.Layers)
 	return err
 }

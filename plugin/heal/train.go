@@ -19,7 +19,7 @@ import (
 )
 
 // config turns settings into those of a training of the cut model.
-func (p Patient) config(base string) (repair.Config, error) {
+func (p Patient) config(base string, n *repair.Network) (repair.Config, error) {
 	r := p.Settings
 	layers, err := trained(r, p.Layers, p.Remove)
 	if err != nil {
@@ -38,7 +38,8 @@ func (p Patient) config(base string) (repair.Config, error) {
 		for l := max(0, left-partialLayers); l < left; l++ {
 			c.Layers = append(c.Layers, l)
 		}
-		c.First, c.Dense, c.Head = c.Layers[0], true, r.Loss != plugin.LossHidden
+		// A head that is the embedding too stays: changed alone it would need a matrix of its own.
+		c.First, c.Dense, c.Head = c.Layers[0], true, r.Loss != plugin.LossHidden && n.Output == "output.weight"
 	case plugin.RepairFull:
 		c.Layers, c.First, c.Dense = nil, 0, true
 	}
@@ -54,7 +55,7 @@ func (p Patient) fits(src *gguf.File) error {
 	if err != nil {
 		return err
 	}
-	c, err := p.config(p.Digest)
+	c, err := p.config(p.Digest, network)
 	if err != nil {
 		return err
 	}
@@ -83,7 +84,16 @@ func (p Patient) fits(src *gguf.File) error {
 // train trains what the last stage left and writes what came of it.
 func (p Patient) train(ctx context.Context, rows material, h plugin.Host, event func(plugin.Event), result *Result) error {
 	base := result.Last()
-	c, err := p.config(base.Digest)
+	src, err := gguf.Open(base.Path)
+	if err != nil {
+		return fmt.Errorf("read the model to train: %w", err)
+	}
+	defer src.Close()
+	network, err := repair.NewNetwork(src)
+	if err != nil {
+		return err
+	}
+	c, err := p.config(base.Digest, network)
 	if err != nil {
 		return err
 	}
@@ -95,21 +105,12 @@ func (p Patient) train(ctx context.Context, rows material, h plugin.Host, event 
 	defer seen.Close()
 	defer held.Close()
 
-	src, err := gguf.Open(base.Path)
-	if err != nil {
-		return fmt.Errorf("read the model to train: %w", err)
-	}
-	defer src.Close()
 	event(plugin.Event{Stage: "train", Status: "compiling", Total: int64(c.Steps)})
 	backend, err := repair.Open(slog.Default())
 	if err != nil {
 		return &plugin.Error{Kind: plugin.Unsupported, Err: err, Hint: "repair it with linear, which needs no XLA"}
 	}
 	defer backend.Finalize()
-	network, err := repair.NewNetwork(src)
-	if err != nil {
-		return err
-	}
 	t := school{Patient: p, backend: backend, network: network, src: src, cfg: c, data: seen, held: held}
 	folder := filepath.Join(p.Folder, "training")
 	if err := os.MkdirAll(folder, 0o700); err != nil {
