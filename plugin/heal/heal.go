@@ -30,6 +30,7 @@ import (
 	"pare/convert"
 	"pare/gguf"
 	"pare/plugin"
+	"pare/plugin/lessons"
 	"pare/repair"
 )
 
@@ -87,6 +88,7 @@ func (r *Result) Remove() error {
 // Heal repairs a model. Called again with the same patient it goes on where it was
 // stopped; files of finished stages are found again by their digests.
 func Heal(ctx context.Context, p Patient, h plugin.Host, event func(plugin.Event)) (Result, error) {
+	byDefault := p.Settings.Method == ""
 	settings, err := Settings(p.Settings, p.Layers, len(p.Remove))
 	if err != nil {
 		return Result{}, err
@@ -104,7 +106,14 @@ func Heal(ctx context.Context, p Patient, h plugin.Host, event func(plugin.Event
 	if known && kept.Whole {
 		return kept, nil
 	}
-	if err := p.check(); err != nil {
+	err = p.check()
+	if byDefault && errors.Is(err, convert.ErrNoNetwork) {
+		result.note("closed form alone: %v", err)
+		p.Settings.Method = plugin.RepairLinear
+		result.Repaired.Settings.Method = plugin.RepairLinear
+		err = p.check()
+	}
+	if err != nil {
 		return result, err
 	}
 	rows, err := gather(ctx, p, h, event)
@@ -119,7 +128,7 @@ func Heal(ctx context.Context, p Patient, h plugin.Host, event func(plugin.Event
 	}
 	if known {
 		result = kept
-	} else if linear(settings.Method) {
+	} else if linear(p.Settings.Method) {
 		if err := p.linear(ctx, rows, h, event, &result); err != nil {
 			return result, err
 		}
@@ -127,8 +136,13 @@ func Heal(ctx context.Context, p Patient, h plugin.Host, event func(plugin.Event
 			return result, err
 		}
 	}
-	if trains(settings.Method) {
-		if err := p.train(ctx, rows, h, event, &result); err != nil {
+	if trains(p.Settings.Method) {
+		err := p.train(ctx, rows, h, event, &result)
+		if byDefault && errors.Is(err, repair.ErrNoBackend) && len(result.Stages) > 1 {
+			result.note("closed form alone: %v", err)
+			err = nil
+		}
+		if err != nil {
 			return result, err
 		}
 	}
@@ -150,6 +164,56 @@ func (r *Result) changed(tensors int, wider map[string]gguf.TensorType) {
 	for _, name := range slices.Sorted(maps.Keys(wider)) {
 		m.Promoted = append(m.Promoted, fmt.Sprintf("%s to %v", name, wider[name]))
 	}
+}
+
+// Check refuses what can never be done, given the uncut model's file, before anything
+// is cut. Of a patient it needs all but the cut model.
+func Check(p Patient, src *gguf.File) error {
+	byDefault := p.Settings.Method == ""
+	settings, err := Settings(p.Settings, p.Layers, len(p.Remove))
+	if err != nil {
+		return err
+	}
+	p.Settings = settings
+	if settings.Method != plugin.RepairNone && settings.Data.Path != "" {
+		if err := p.readable(); err != nil {
+			return err
+		}
+	}
+	if !trains(settings.Method) {
+		return nil
+	}
+	network, err := repair.NewNetwork(src)
+	if err != nil && byDefault {
+		return nil
+	}
+	if err != nil {
+		return &plugin.Error{Kind: plugin.Refused, Err: err, Hint: "repair it with linear, or none"}
+	}
+	c, err := p.config(p.Model.Digest, network)
+	if err != nil {
+		return err
+	}
+	if err := c.Validate(network); err != nil {
+		return plugin.Errorf(plugin.Invalid, "repair: %w", err)
+	}
+	return nil
+}
+
+// readable reports whether there is something to learn from in a user's file.
+func (p Patient) readable() error {
+	name, data, err := readFile(p.Settings.Data)
+	if err != nil {
+		return err
+	}
+	all, err := lessons.Parse(name, data)
+	if err == nil {
+		_, err = lessons.Split(all, heldShare, p.Unfit)
+	}
+	if err != nil {
+		return plugin.Errorf(plugin.Invalid, "repair: %w", err)
+	}
+	return nil
 }
 
 // check refuses what cannot be done before anything is computed.

@@ -116,11 +116,19 @@ func (p Pipeline) make(ctx context.Context, k making, h plugin.Host, event func(
 			return err
 		}
 	}
+	patient, err := p.patient(k)
+	if err != nil {
+		return err
+	}
+	if err := heal.Check(patient, k.src); err != nil {
+		return err
+	}
 	c, err := p.cut(ctx, k.model, k.src, k.plan, j.Folder, event)
 	if err != nil {
 		return err
 	}
-	healed, err := p.heal(ctx, k, c, h, event, report)
+	patient.Digest = c.Cut.Digest
+	healed, err := k.heal(ctx, patient, h, event, report)
 	if err != nil {
 		return err
 	}
@@ -157,26 +165,30 @@ func (p Pipeline) make(ctx context.Context, k making, h plugin.Host, event func(
 	return nil
 }
 
-// heal repairs the cut model. What it learns from is used text from then on, and
-// nothing of what will be scored.
-func (p Pipeline) heal(ctx context.Context, k making, c cutting, h plugin.Host, event func(plugin.Event), report *plugin.Report) (heal.Result, error) {
+// patient is the cut model to be repaired, which need not be there yet. What it learns
+// from is used text from then on, and nothing of what will be scored.
+func (p Pipeline) patient(k making) (heal.Patient, error) {
 	scored := usedText{}
 	if k.job.Evaluate.Level != plugin.LevelNone {
 		text, err := scoredText(k.job.Evaluate.Corpus, k.used)
 		if err != nil {
-			return heal.Result{}, err
+			return heal.Patient{}, err
 		}
 		for _, d := range text.docs {
 			scored.add(marks(d.Text))
 		}
 	}
 	kept := plugin.ProfileFolder(k.job.Profile.Folder, k.model.Digest)
-	result, err := heal.Heal(ctx, heal.Patient{
-		Model: k.model, Layers: k.shape.Layers, Remove: k.plan.Remove,
-		Cut: filepath.Join(k.job.Folder, "cut.gguf"), Digest: c.Cut.Digest,
+	return heal.Patient{
+		Model: k.model, Layers: k.shape.Layers, Remove: k.plan.Remove, Cut: filepath.Join(k.job.Folder, "cut.gguf"),
 		Settings: k.job.Repair, Folder: k.job.Folder, Kept: kept, Version: p.Version,
 		Unfit: scored.holds, Learnt: func(texts []string) error { return noteTexts(kept, texts) },
-	}, h, event)
+	}, nil
+}
+
+// heal repairs the cut model.
+func (k making) heal(ctx context.Context, patient heal.Patient, h plugin.Host, event func(plugin.Event), report *plugin.Report) (heal.Result, error) {
+	result, err := heal.Heal(ctx, patient, h, event)
 	// Nobody asked for a repair: where none is possible the cut model is worth having.
 	if kind := plugin.KindOf(err); k.job.Repair.Method == "" && (kind == plugin.Unsupported || kind == plugin.Refused) {
 		result.Stages = result.Stages[:1]

@@ -1,0 +1,81 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"pare/host/client"
+	"pare/integration/tinymodel"
+)
+
+// TestRepair cuts layers out of a tiny model and heals it: both steps of the default
+// chain leave it nearer to the uncut model than the cut did, on text of other styles.
+func TestRepair(t *testing.T) {
+	s := startServer(t)
+	s.createTiny("tiny", tinymodel.Config{Architecture: "llama", Seed: 1})
+	steps, batch, length, rate := 30, 4, 64, 1e-3
+	r := client.PruneRequest{
+		Model: "tiny", Name: "healed", Range: "3-4",
+		Repair: &client.Repair{
+			Steps: &steps, Batch: &batch, Length: &length, LearningRate: &rate,
+			Data: &client.Corpus{Name: "opticks", Text: opticks(t)[20_000:60_000]},
+		},
+		Evaluate: &client.Evaluate{Tasks: []client.Corpus{{Text: riddles}}},
+	}
+	last, err := s.prune(context.Background(), r)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, s.tail())
+	}
+	repaired := last.Report.Repair
+	if repaired == nil || repaired.Training == nil || len(repaired.Linear) != 1 || repaired.Merge == nil {
+		t.Fatalf("repair: %+v", repaired)
+	}
+	var names []string
+	for _, stage := range repaired.Stages {
+		names = append(names, fmt.Sprintf("%s %.4f", stage.Stage, stage.KL.Value))
+	}
+	t.Log("KL:", strings.Join(names, ", "), "kept:", repaired.Merge.Kept, repaired.Notes)
+	if len(repaired.Stages) != 4 {
+		t.Fatalf("stages: %s", names)
+	}
+	for i := 2; i < 4; i++ {
+		if repaired.Stages[i].KL.Value >= repaired.Stages[1].KL.Value {
+			t.Errorf("%s is no nearer than the cut: %s", repaired.Stages[i].Stage, names)
+		}
+	}
+	if curve := repaired.Training.Curve; *curve[len(curve)-1].Held >= *curve[0].Held {
+		t.Errorf("training gained nothing on held-out text: %v", curve)
+	}
+	if repaired.Linear[0].Layer != 2 || !(repaired.Linear[0].Error < 1) {
+		t.Errorf("closed form: %+v", repaired.Linear[0])
+	}
+	if got := last.Report.Result.Layers; got != 6 {
+		t.Errorf("the result has %d layers", got)
+	}
+	s.generate("healed", "The light", 4)
+	checkStore(t, s.models())
+}
+
+// TestRepairRefuses asks for what cannot be learnt, or not from this.
+func TestRepairRefuses(t *testing.T) {
+	s := startServer(t)
+	s.createTiny("tiny", tinymodel.Config{Architecture: "llama", Seed: 1})
+	before := s.contents()
+	for says, request := range map[string]string{
+		`rank`:             `{"method": "qlora", "rank": 100000}`,
+		`one short text`:   `{"method": "qlora", "data": {"text": "One line."}}`,
+		`method is`:        `{"method": "magic"}`,
+		`"targets"`:        `{"method": "qlora", "targets": "embeddings"}`,
+		`not possible yet`: `{"method": "qlora", "adapter": true}`,
+	} {
+		body := fmt.Sprintf(`{"model": "tiny", "name": "small", "range": "3-4", "stream": false, "evaluate": {"level": "none"}, "repair": %s}`, request)
+		code, reply := s.post("/api/prune", body)
+		if code == http.StatusOK || code == http.StatusInternalServerError || !strings.Contains(reply, strings.Trim(says, `"`)) {
+			t.Errorf("%s: status %d, want one that says %q: %s", request, code, says, reply)
+		}
+	}
+	checkUntouched(s, before)
+}
