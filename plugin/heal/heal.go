@@ -74,16 +74,29 @@ type Result struct {
 // Last is the healed model.
 func (r *Result) Last() Stage { return r.Stages[len(r.Stages)-1] }
 
-// Remove deletes the files of all stages, and what they were made from.
+// Remove deletes the files of all stages, and in the job's folder what they were made
+// from.
 func (r *Result) Remove() error {
 	var errs []error
 	for _, s := range r.Stages {
 		if err := os.Remove(s.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
+		for _, work := range workFiles {
+			errs = append(errs, os.RemoveAll(filepath.Join(filepath.Dir(s.Path), work)))
+		}
 	}
 	return errors.Join(errs...)
 }
+
+// workFiles are what a training leaves in a job's folder.
+var workFiles = []string{seenFile, seenFile + ".json", heldFile, heldFile + ".json", trainingFolder}
+
+const (
+	seenFile       = "examples.bin"
+	heldFile       = "held.bin"
+	trainingFolder = "training"
+)
 
 // Heal repairs a model. Called again with the same patient it goes on where it was
 // stopped; files of finished stages are found again by their digests.

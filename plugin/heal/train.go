@@ -112,7 +112,7 @@ func (p Patient) train(ctx context.Context, rows material, h plugin.Host, event 
 	}
 	defer backend.Finalize()
 	t := school{Patient: p, backend: backend, network: network, src: src, cfg: c, data: seen, held: held}
-	folder := filepath.Join(p.Folder, "training")
+	folder := filepath.Join(p.Folder, trainingFolder)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return fmt.Errorf("keep checkpoints: %w", err)
 	}
@@ -141,8 +141,9 @@ type school struct {
 }
 
 // enough is the share of the gain that must survive merging and rounding; with less
-// the changed tensors are stored in a wider type.
-const enough = 0.7
+// the changed tensors are stored in a wider type. That makes the file as large as one
+// with more layers, so much of what was learnt must be at stake.
+const enough = 0.5
 
 // merge writes the trained changes into the model, each tensor in its own type if
 // enough of the gain survives that.
@@ -221,10 +222,10 @@ func (p Patient) observed(ctx context.Context, rows material, c repair.Config, h
 	for i := range rows.packedHeld.Rows {
 		meter.total += int64(filled(rows.packedHeld, i))
 	}
-	if held, err = observe(ctx, p, "held.bin", rows.packedHeld, form, first, h, meter.add); err != nil {
+	if held, err = observe(ctx, p, heldFile, rows.packedHeld, form, first, h, meter.add); err != nil {
 		return nil, nil, err
 	}
-	if seen, err = observe(ctx, p, "examples.bin", rows.packed, form, first, h, meter.add); err != nil {
+	if seen, err = observe(ctx, p, seenFile, rows.packed, form, first, h, meter.add); err != nil {
 		held.Close()
 		return nil, nil, err
 	}
