@@ -95,7 +95,7 @@ type TrainedStep struct {
 type Merge struct {
 	Tensors  int      `json:"tensors"`            // that changed
 	Promoted []string `json:"promoted,omitempty"` // those stored in a wider type than before, and why
-	Kept     float64  `json:"kept"`               // share of the gain in held-out loss that merging and rounding kept
+	Kept     float64  `json:"kept"`               // share of the gain in held-out loss that merging and rounding kept; 0 without a training
 }
 
 // A StageScore is what a stage of a repair is worth on text that it never saw.

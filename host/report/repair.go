@@ -37,7 +37,7 @@ func repairSection(name string, r plugin.Repaired) section {
 		}
 	}
 	if m := r.Merge; m != nil {
-		s.After = append(s.After, merged(*m))
+		s.After = append(s.After, merged(*m, r.Training != nil))
 	}
 	return s
 }
@@ -119,8 +119,11 @@ func duration(t plugin.Training) time.Duration {
 }
 
 // merged words what became of the changes in the file, and what they cost it.
-func merged(m plugin.Merge) string {
-	s := fmt.Sprintf("Merged into %s: %s of the gain in held-out loss is kept", many(int64(m.Tensors), "tensor"), percent(m.Kept))
+func merged(m plugin.Merge, trained bool) string {
+	s := "Merged into " + many(int64(m.Tensors), "tensor")
+	if trained {
+		s += fmt.Sprintf(": %s of the gain in held-out loss is kept", percent(m.Kept))
+	}
 	if len(m.Promoted) == 0 {
 		return s + "; every tensor keeps its type."
 	}
