@@ -1,15 +1,11 @@
 package repair
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"math"
 	"os"
 	"testing"
-
-	"pare/gguf"
-	"pare/integration/tinymodel"
 )
 
 // peftRun is integration/testdata/gradients.json; the script beside it says how torch
@@ -85,18 +81,7 @@ func TestTrainingEqualsPeft(t *testing.T) {
 }
 
 func (g peftRun) hold(t *testing.T, loss string, want peftLoss) {
-	model, err := tinymodel.New(tinymodel.Config{Architecture: "llama", Layers: g.Layers, Seed: 1, Float32: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := gguf.Read(bytes.NewReader(model), int64(len(model)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := NewNetwork(f)
-	if err != nil {
-		t.Fatal(err)
-	}
+	n, f := llama(t, g.Layers, 1)
 	cfg := Config{Loss: loss, Rank: g.Rank, Alpha: float64(g.Alpha), Batch: g.Sequences, Clip: 1}
 	tr, err := newTraining(backend(t), n, f, cfg, g.examples(), nil)
 	if err != nil {

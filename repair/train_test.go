@@ -27,11 +27,10 @@ func (e examples) Read(i int) (Example, error) { return e[i], nil }
 
 const exampleTokens = 24
 
-// tiny is a llama of four layers, and made-up examples for it: two documents each,
-// whose tokens follow a pattern that can be learnt.
-func tiny(t *testing.T, count int, state bool) (*Network, *gguf.File, examples) {
+// llama is a tiny model of that architecture.
+func llama(t *testing.T, layers int, seed uint64) (*Network, *gguf.File) {
 	t.Helper()
-	model, err := tinymodel.New(tinymodel.Config{Architecture: "llama", Layers: 4, Float32: true})
+	model, err := tinymodel.New(tinymodel.Config{Architecture: "llama", Layers: layers, Seed: seed, Float32: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,6 +42,14 @@ func tiny(t *testing.T, count int, state bool) (*Network, *gguf.File, examples) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	return n, f
+}
+
+// tiny is a llama of four layers, and made-up examples for it: two documents each,
+// whose tokens follow a pattern that can be learnt.
+func tiny(t *testing.T, count int, state bool) (*Network, *gguf.File, examples) {
+	t.Helper()
+	n, f := llama(t, 4, 0)
 	r := rand.New(rand.NewPCG(3, 4))
 	var all examples
 	for range count {
