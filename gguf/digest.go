@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"os"
 )
 
 // digest is the SHA-256 of a file that is still being written.
@@ -34,6 +35,20 @@ func follow(file io.ReaderAt) *digest {
 		d.result <- err
 	}()
 	return d
+}
+
+// DigestFile is the digest of a file as it is: "sha256:" and 64 hex digits.
+func DigestFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("sha256:%x", h.Sum(nil)), nil
 }
 
 // onlyWriter hides a hash's other methods, so that io.CopyBuffer uses its buffer.

@@ -2,10 +2,7 @@ package heal
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"os"
 
 	"pare/plugin"
@@ -18,17 +15,4 @@ func readFile(c plugin.Corpus) (name string, data []byte, err error) {
 		return "", nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	return name, data, nil
-}
-
-func digestOf(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -340,7 +340,7 @@ func (p Patient) earlier(asked string) (Result, bool) {
 		return r, false
 	}
 	for _, s := range r.Stages {
-		if digest, err := digestOf(s.Path); err != nil || digest != s.Digest {
+		if digest, err := gguf.DigestFile(s.Path); err != nil || digest != s.Digest {
 			return r, false
 		}
 	}

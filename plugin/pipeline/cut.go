@@ -2,11 +2,8 @@ package pipeline
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -63,21 +60,8 @@ func (p Pipeline) finished(m plugin.Model, plan plugin.Plan, folder string) (cut
 	if c.Parent != m.Digest || !slices.Equal(c.Cut.Removed, plan.Remove) {
 		return c, false
 	}
-	digest, err := digestOf(filepath.Join(folder, "cut.gguf"))
+	digest, err := gguf.DigestFile(filepath.Join(folder, "cut.gguf"))
 	return c, err == nil && digest == c.Cut.Digest
-}
-
-func digestOf(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // sweepTemporary deletes what a killed try left half-written. A plugin that dies is

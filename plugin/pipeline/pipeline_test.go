@@ -202,7 +202,7 @@ func TestStoppedAnywhere(t *testing.T) {
 			if got := b.onlyOnce(t); got != runs {
 				t.Errorf("%d runs were made, want %d", got, runs)
 			}
-			if sum, err := digestOf(filepath.Join(b.store, strings.Replace(want.Result.Digest, ":", "-", 1))); err != nil || sum != want.Result.Digest {
+			if sum, err := gguf.DigestFile(filepath.Join(b.store, strings.Replace(want.Result.Digest, ":", "-", 1))); err != nil || sum != want.Result.Digest {
 				t.Errorf("the store has %s, %v", sum, err)
 			}
 			b.checkFolder()
