@@ -3,8 +3,10 @@ package quant
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 )
 
@@ -15,41 +17,82 @@ type Moments struct {
 	N    int
 	Mean []float64
 
-	once  sync.Once
-	lower *mat.TriDense // L of L·Lᵀ = Mean + damping
-	err   error
+	once   sync.Once
+	factor factor
+	err    error
+}
+
+// A factor is L of L·Lᵀ = Mean + damping, of inputs in another order: place i is that of
+// input order[i].
+type factor struct {
+	order []int
+	lower *mat.TriDense
 }
 
 // damping is added to the diagonal, as a share of its mean: tokens that were not
 // seen count a little too.
 const damping = 0.01
 
-// factor returns L. The error says what is wrong with the moments.
-func (m *Moments) factor() (*mat.TriDense, error) {
-	m.once.Do(func() { m.lower, m.err = m.cholesky() })
-	return m.lower, m.err
+// factored returns L. The error says what is wrong with the moments.
+func (m *Moments) factored() (factor, error) {
+	m.once.Do(func() { m.factor, m.err = m.cholesky() })
+	return m.factor, m.err
 }
 
-func (m *Moments) cholesky() (*mat.TriDense, error) {
+// cholesky puts small inputs first. What rounding costs is the sum of the squares of
+// L's diagonal, whose product is the same in any order: so it is least when they are
+// alike, and each is its input's size less what those before tell of it.
+func (m *Moments) cholesky() (factor, error) {
 	if m.N <= 0 || len(m.Mean) != m.N*m.N {
-		return nil, fmt.Errorf("moments of %d inputs have %d numbers", m.N, len(m.Mean))
+		return factor{}, fmt.Errorf("moments of %d inputs have %d numbers", m.N, len(m.Mean))
 	}
 	var trace float64
 	for i := range m.N {
 		trace += m.Mean[i*m.N+i]
 	}
 	if !(trace > 0) || trace-trace != 0 {
-		return nil, errors.New("moments have no positive diagonal: collect them again")
+		return factor{}, errors.New("moments have no positive diagonal: collect them again")
 	}
-	damped := mat.NewSymDense(m.N, append([]float64(nil), m.Mean...))
-	for i := range m.N {
-		damped.SetSym(i, i, damped.At(i, i)+damping*trace/float64(m.N))
+	return leastFirst(m.Mean, m.N, damping*trace/float64(m.N))
+}
+
+// leastFirst is Cholesky's factorisation of h + damp·1, n×n, each place taking the
+// input of which most is known already.
+func leastFirst(h []float64, n int, damp float64) (factor, error) {
+	f := factor{make([]int, n), mat.NewTriDense(n, mat.Lower, nil)}
+	left := make([]float64, n) // by input: what those before do not tell, squared
+	for i := range n {
+		f.order[i], left[i] = i, h[i*n+i]+damp
 	}
-	var c mat.Cholesky
-	if !c.Factorize(damped) {
-		return nil, errors.New("moments are not positive definite: collect them again")
+	raw := f.lower.RawTriangular()
+	row := func(i int) []float64 { return raw.Data[i*raw.Stride:][:i+1] }
+	rows := make([][]float64, n) // by input: its row of L so far
+	for i := range rows {
+		rows[i] = make([]float64, n)
 	}
-	lower := mat.NewTriDense(m.N, mat.Lower, nil)
-	c.LTo(lower)
-	return lower, nil
+	for k := range n {
+		least := k
+		for i := k; i < n; i++ {
+			if left[f.order[i]] < left[f.order[least]] {
+				least = i
+			}
+		}
+		f.order[k], f.order[least] = f.order[least], f.order[k]
+		a := f.order[k]
+		if !(left[a] > 0) {
+			return factor{}, errors.New("moments are not positive definite: collect them again")
+		}
+		d := math.Sqrt(left[a])
+		rows[a][k] = d
+		copy(row(k), rows[a])
+		known := rows[a][:k]
+		inParallel(n-k-1, func(from, to int) {
+			for _, b := range f.order[k+1+from : k+1+to] {
+				x := (h[a*n+b] - floats.Dot(rows[b][:k], known)) / d
+				rows[b][k] = x
+				left[b] -= x * x
+			}
+		})
+	}
+	return f, nil
 }

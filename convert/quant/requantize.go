@@ -68,8 +68,8 @@ func (c *codec) rounding(t gguf.TensorType, old []byte, w []float32, cols int, h
 		if h.N != cols {
 			return nil, fmt.Errorf("moments are of %d inputs, and rows have %d numbers", h.N, cols)
 		}
-		l, err := h.factor()
-		return func(b band) { b.feedback(l) }, err
+		f, err := h.factored()
+		return func(b band) { b.feedback(f) }, err
 	}
 	s := c.changed(t, old, w, cols)
 	if s == nil {
