@@ -38,6 +38,9 @@ func (c Change) check(t gguf.Tensor) error {
 		}
 		return finite("the matrix", c.Dense)
 	}
+	if c.Scales != nil {
+		return errors.Join(finite("the scales", c.Scales), finite("the minima", c.Minima))
+	}
 	if c.Rank < 1 || c.Rank > min(c.Out, c.In) {
 		return fmt.Errorf("rank %d is not between 1 and %d", c.Rank, min(c.Out, c.In))
 	}

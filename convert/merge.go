@@ -137,6 +137,13 @@ func (m merging) data(ctx context.Context) (io.Reader, error) {
 	if _, err := io.ReadFull(m.src.Data(m.old), old); err != nil {
 		return nil, err
 	}
+	if c := m.change; c.Scales != nil {
+		if m.to != m.old.Type {
+			return nil, fmt.Errorf("scales of type %v are changed, and it is to be stored as %v", m.old.Type, m.to)
+		}
+		err := quant.Rescale(m.to, old, c.In, c.Scales, c.Minima)
+		return bytes.NewReader(old), err
+	}
 	w, err := m.numbers(old)
 	if err != nil {
 		return nil, err

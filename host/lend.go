@@ -53,6 +53,11 @@ func (l *lent) Register(_ context.Context, r plugin.RegisterRequest) (plugin.Mod
 		return plugin.Model{}, fmt.Errorf("register %s: %w", r.Name, err)
 	}
 	r.Path = path
+	if r.Adapter.Path != "" {
+		if r.Adapter.Path, err = l.inFolder(r.Adapter.Path); err != nil {
+			return plugin.Model{}, fmt.Errorf("register %s: %w", r.Name, err)
+		}
+	}
 	return register(r)
 }
 

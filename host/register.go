@@ -46,16 +46,17 @@ func register(r plugin.RegisterRequest) (plugin.Model, error) {
 	if err != nil {
 		return plugin.Model{}, err
 	}
-	gguf, err := adopt(r.Path, r.Digest)
+	made, err := adoptAll(r)
 	if err != nil {
 		return plugin.Model{}, noSpace(fmt.Errorf("store the new GGUF: %w", err))
 	}
-	layers := make([]manifest.Layer, 0, len(parent.manifest.Layers))
+	var layers []manifest.Layer
 	for _, l := range parent.manifest.Layers {
 		if l.MediaType == mediaModel {
-			l = gguf
+			layers = append(layers, made...)
+		} else {
+			layers = append(layers, l)
 		}
-		layers = append(layers, l)
 	}
 	config, err := newConfig(parent, layers, facts)
 	if err != nil {
@@ -69,14 +70,27 @@ func register(r plugin.RegisterRequest) (plugin.Model, error) {
 			slog.Warn("cannot remove the layers of the replaced model", "name", n, "error", err)
 		}
 	}
-	s, err := lookUp("name", n.String())
+	s, err := find("name", n.String())
 	return s.model(), err
+}
+
+// adoptAll makes the files of a model blobs.
+func adoptAll(r plugin.RegisterRequest) ([]manifest.Layer, error) {
+	gguf, err := adopt(mediaModel, r.Path, r.Digest)
+	if err != nil || r.Adapter.Path == "" {
+		return []manifest.Layer{gguf}, err
+	}
+	if _, err := inspect(r.Adapter.Path, r.Adapter.Digest); err != nil {
+		return nil, err
+	}
+	adapter, err := adopt(mediaAdapter, r.Adapter.Path, r.Adapter.Digest)
+	return []manifest.Layer{gguf, adapter}, err
 }
 
 // registered reports whether an earlier try, cut short, did it all.
 func registered(r plugin.RegisterRequest, parent model.Name) (plugin.Model, bool) {
-	s, err := lookUp("name", r.Name)
-	if err != nil || s.name == parent || s.gguf.Digest != r.Digest {
+	s, err := find("name", r.Name)
+	if err != nil || s.name == parent || s.gguf.Digest != r.Digest || s.adapter != r.Adapter.Digest {
 		return plugin.Model{}, false
 	}
 	return s.model(), true
@@ -85,7 +99,7 @@ func registered(r plugin.RegisterRequest, parent model.Name) (plugin.Model, bool
 // adopt makes the file at path the blob of the given digest, by a second link
 // so that a crash in between loses nothing, or by renaming it where links are
 // not to be had.
-func adopt(path, digest string) (manifest.Layer, error) {
+func adopt(kind, path, digest string) (manifest.Layer, error) {
 	fi, err := os.Stat(path)
 	if err != nil {
 		return manifest.Layer{}, err
@@ -94,7 +108,7 @@ func adopt(path, digest string) (manifest.Layer, error) {
 	if err != nil {
 		return manifest.Layer{}, err
 	}
-	layer := manifest.Layer{MediaType: mediaModel, Digest: digest, Size: fi.Size()}
+	layer := manifest.Layer{MediaType: kind, Digest: digest, Size: fi.Size()}
 	if have, err := os.Stat(blob); err == nil && have.Size() == fi.Size() {
 		return layer, nil
 	}

@@ -26,6 +26,7 @@ type stored struct {
 	manifest *manifest.Manifest
 	gguf     manifest.Layer
 	path     string
+	adapter  string // digest of one beside it; "" for none
 }
 
 func (s stored) model() plugin.Model {
@@ -61,6 +62,15 @@ func existing(n model.Name) (model.Name, bool, error) {
 
 // lookUp finds a model that Pare can work on.
 func lookUp(field, name string) (stored, error) {
+	s, err := find(field, name)
+	if err == nil && s.adapter != "" {
+		return stored{}, plugin.Errorf(plugin.Refused, "model %q has an adapter made for all of its layers; merge it into the model first, or use the model without it", name)
+	}
+	return s, err
+}
+
+// find finds a model that has a GGUF.
+func find(field, name string) (stored, error) {
 	n, err := parseName(field, name)
 	if err != nil {
 		return stored{}, err
@@ -82,7 +92,7 @@ func lookUp(field, name string) (stored, error) {
 		case mediaModel:
 			s.gguf = l
 		case mediaAdapter:
-			return stored{}, plugin.Errorf(plugin.Refused, "model %q has an adapter made for all of its layers; merge it into the model first, or use the model without it", name)
+			s.adapter = l.Digest
 		}
 	}
 	if s.gguf.Digest == "" {

@@ -191,4 +191,9 @@ type RegisterRequest struct {
 	Path   string
 	Digest string // of the file, "sha256:…"
 	Force  bool
+
+	Adapter File // a LoRA adapter in GGUF that belongs beside it; zero: none
 }
+
+// A File is one with its digest, "sha256:…".
+type File struct{ Path, Digest string }

@@ -55,7 +55,8 @@ type Repaired struct {
 	Linear   []LinearFit  `json:"linear,omitempty"`
 	Training *Training    `json:"training,omitempty"`
 	Merge    *Merge       `json:"merge,omitempty"`
-	Stages   []StageScore `json:"stages"` // of the same held-out text: uncut, cut, then after each step of the repair
+	Adapter  *Adapter     `json:"adapter,omitempty"` // in place of a merge, where one was asked for
+	Stages   []StageScore `json:"stages"`            // of the same held-out text: uncut, cut, then after each step of the repair
 	Notes    []string     `json:"notes,omitempty"`
 }
 
@@ -95,7 +96,15 @@ type TrainedStep struct {
 type Merge struct {
 	Tensors  int      `json:"tensors"`            // that changed
 	Promoted []string `json:"promoted,omitempty"` // those stored in a wider type than before, and why
-	Kept     float64  `json:"kept"`               // share of the gain in held-out loss that merging and rounding kept; 0 without a training
+	Tuned    int      `json:"tuned,omitempty"`    // steps that scales and minima of the rounded blocks were tuned for
+	Kept     float64  `json:"kept"`               // share of the gain in held-out loss that the file has, after rounding and tuning; 0 without a training
+}
+
+// An Adapter is what a training learnt, in a file of its own.
+type Adapter struct {
+	Tensors    int    `json:"tensors"` // of the model, that it changes
+	Parameters uint64 `json:"parameters"`
+	Bytes      int64  `json:"bytes"`
 }
 
 // A StageScore is what a stage of a repair is worth on text that it never saw.

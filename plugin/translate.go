@@ -97,11 +97,11 @@ func modelFromPB(m *pb.ModelReply) Model {
 }
 
 func registerToPB(r RegisterRequest) *pb.RegisterRequest {
-	return &pb.RegisterRequest{Parent: r.Parent, Name: r.Name, Path: r.Path, Digest: r.Digest, Force: r.Force}
+	return &pb.RegisterRequest{Parent: r.Parent, Name: r.Name, Path: r.Path, Digest: r.Digest, Force: r.Force, Adapter: &pb.File{Path: r.Adapter.Path, Digest: r.Adapter.Digest}}
 }
 
 func registerFromPB(r *pb.RegisterRequest) RegisterRequest {
-	return RegisterRequest{Parent: r.GetParent(), Name: r.GetName(), Path: r.GetPath(), Digest: r.GetDigest(), Force: r.GetForce()}
+	return RegisterRequest{Parent: r.GetParent(), Name: r.GetName(), Path: r.GetPath(), Digest: r.GetDigest(), Force: r.GetForce(), Adapter: File{r.GetAdapter().GetPath(), r.GetAdapter().GetDigest()}}
 }
 
 func traceRequestToPB(r TraceRequest) *pb.TraceRequest {

@@ -33,6 +33,7 @@ type Config struct {
 	Alpha   float64 `json:"alpha"`   // an adapter's product is scaled by Alpha/Rank; default 2·Rank
 	Dropout float64 `json:"dropout"` // share of what enters an adapter that is left out
 	Dense   bool    `json:"dense"`   // train the matrices themselves, without adapters
+	Scales  bool    `json:"scales"`  // train the scales and minima of the blocks that weights are stored in, without adapters
 	Head    bool    `json:"head"`    // train the output matrix itself, too; where it is the embedding, a copy of its own
 	Bits    int     `json:"bits"`    // of frozen weights in memory: 0 as they are stored, or 4 or 8
 
@@ -139,7 +140,7 @@ func (c Config) validateSteps() error {
 // validateRank holds the rank against the matrices that get adapters: an adapter of
 // a matrix's own rank is the matrix again.
 func (c Config) validateRank(n *Network) error {
-	if c.Dense {
+	if c.Dense || c.Scales {
 		return nil
 	}
 	limit, narrowest := math.MaxInt, ""

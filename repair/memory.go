@@ -61,6 +61,8 @@ func (n *Network) trainedBytes(cfg Config) int64 {
 		for _, m := range n.Matrices(l) {
 			switch {
 			case !cfg.targets(m.Name):
+			case cfg.Scales:
+				numbers += int64(m.In) * int64(m.Out) / 16 // a scale and a minimum for 32 numbers, at most
 			case cfg.Dense:
 				numbers += int64(m.In) * int64(m.Out)
 			default:

@@ -107,12 +107,13 @@ func (s *Stored) Close() (err error) {
 }
 
 // In returns the weights for a graph in which params stand for Tensors.
-func (s *Stored) In(params []*Node) Weights { return &bound{s, params} }
+func (s *Stored) In(params []*Node) Weights { return &bound{Stored: s, params: params} }
 
 // bound is Stored in a graph.
 type bound struct {
 	*Stored
 	params []*Node
+	tuned  map[string][]*Node // scales and perhaps minima of matrices that have other ones than stored
 }
 
 func (b *bound) of(name string) (*bridge.Matrix, []*Node) {
@@ -139,11 +140,22 @@ func (b *bound) Linear(layer int, name string, x *Node) *Node {
 // product is x·Wᵀ plus a bias, if there is one: [n, in] to [n, out].
 func (b *bound) product(x *Node, weight, bias string) *Node {
 	m, values := b.must(weight)
-	y := Dot(x, m.Unpack(values, x)).EinsumAxes([][2]int{{1, 1}}, nil) // [n, out]
+	y := Dot(x, b.unpack(m, values, weight, x)).EinsumAxes([][2]int{{1, 1}}, nil) // [n, out]
 	if m, values := b.of(bias); m != nil {
 		y = Add(y, m.Unpack(values, nil)) // [1, out]
 	}
 	return y
+}
+
+// unpack is the matrix called name [out, in].
+func (b *bound) unpack(m *bridge.Matrix, values []*Node, name string, after *Node) *Node {
+	switch tuned := b.tuned[name]; len(tuned) {
+	case 1:
+		return m.Tuned(values, tuned[0], nil, after)
+	case 2:
+		return m.Tuned(values, tuned[0], tuned[1], after)
+	}
+	return m.Unpack(values, after)
 }
 
 func (b *bound) Vector(layer int, name string) *Node {

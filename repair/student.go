@@ -18,11 +18,17 @@ import (
 // A parameter is a matrix that training changes.
 type parameter struct {
 	tensor     string // of the file that it belongs to, "blk.7.ffn_down.weight"
-	part       string // "A" or "B" of an adapter, "" for the tensor itself
+	part       string // "A" or "B" of an adapter, "scales" or "minima", "" for the tensor itself
 	rows, cols int
 	values     *tensors.Tensor // float32 [rows, cols]
 	input      int             // index among what a graph takes
 }
+
+// Parts that are scales of blocks.
+const (
+	partScales = "scales"
+	partMinima = "minima"
+)
 
 // A student is a model in training. Its graphs take the weights as they are stored,
 // then the adapters, then a batch; their outputs are the loss and, of learn, its gradient.
@@ -32,7 +38,7 @@ type student struct {
 	embeds     bool // begins at the embedding, rather than with Example.State
 	stored     *Stored
 	places     []place           // that have adapters
-	adapters   []*tensors.Tensor // A and B of each
+	beside     []*tensors.Tensor // A and B of each; or scales and minima, as many as parameters tell
 	parameters []parameter       // that of the head last, if it is trained
 }
 
@@ -52,12 +58,15 @@ func newStudent(n *Network, f *gguf.File, cfg Config, embeds bool) (*student, er
 	s := &student{network: &network, cfg: cfg, embeds: embeds, stored: stored}
 	for _, l := range slices.Sorted(slices.Values(cfg.Layers)) {
 		for _, m := range n.Matrices(l) {
-			if cfg.targets(m.Name) && !cfg.Dense {
-				s.adapt(l, m)
-			}
-			if cfg.targets(m.Name) && cfg.Dense && err == nil {
-				name := tensor(l, m.Name) + ".weight"
+			name := tensor(l, m.Name) + ".weight"
+			switch {
+			case err != nil || !cfg.targets(m.Name):
+			case cfg.Scales:
+				s.tune(name)
+			case cfg.Dense:
 				err = s.loosen(f, name, name)
+			default:
+				s.adapt(l, m)
 			}
 		}
 	}
@@ -81,10 +90,28 @@ func (s *student) adapt(layer int, m convert.Matrix) {
 	b := tensors.FromFlatDataAndDimensions(make([]float32, m.Out*rank), m.Out, rank)
 	name := tensor(layer, m.Name) + ".weight"
 	s.places = append(s.places, place{layer, m.Name})
-	s.adapters = append(s.adapters, a, b)
+	s.beside = append(s.beside, a, b)
 	s.parameters = append(s.parameters,
 		parameter{tensor: name, part: "A", rows: rank, cols: m.In, values: a},
 		parameter{tensor: name, part: "B", rows: m.Out, cols: rank, values: b})
+}
+
+// tune makes the scales and minima of a stored matrix trainable, as far as its type has
+// any: what is trained is by how much of itself each changes.
+func (s *student) tune(name string) {
+	m := s.stored.matrices[name]
+	perRow, minima := m.Factors()
+	add := func(part string) {
+		v := tensors.FromFlatDataAndDimensions(make([]float32, m.Rows*perRow), m.Rows, perRow)
+		s.beside = append(s.beside, v)
+		s.parameters = append(s.parameters, parameter{tensor: name, part: part, rows: m.Rows, cols: m.Cols, values: v})
+	}
+	if perRow > 0 {
+		add(partScales)
+	}
+	if minima {
+		add(partMinima)
+	}
 }
 
 // loosen makes a matrix trainable itself: float32 numbers, of the tensor called from,
@@ -134,13 +161,18 @@ func (s *student) number() {
 
 // inputs is what graphs take before the batch.
 func (s *student) inputs() []*tensors.Tensor {
-	return slices.Concat(s.stored.Tensors(), s.adapters)
+	return slices.Concat(s.stored.Tensors(), s.beside)
 }
 
 // weights are the model's in a graph that takes inputs and, for dropout, a seed.
 func (s *student) weights(inputs []*Node, seed *Node) Weights {
 	frozen := len(s.stored.Tensors())
-	base := s.stored.In(inputs[:frozen])
+	base := &bound{Stored: s.stored, params: inputs[:frozen], tuned: map[string][]*Node{}}
+	for _, p := range s.parameters {
+		if p.part == partScales || p.part == partMinima {
+			base.tuned[p.tensor] = append(base.tuned[p.tensor], inputs[p.input])
+		}
+	}
 	if len(s.places) == 0 {
 		return base
 	}
@@ -223,6 +255,12 @@ func (s *student) changes(values [][]float32) []convert.Change {
 	var changes []convert.Change
 	for i, p := range s.parameters {
 		switch p.part {
+		case partScales:
+			c := convert.Change{Name: p.tensor, Out: p.rows, In: p.cols, Scales: values[i]}
+			if i+1 < len(values) && s.parameters[i+1].part == partMinima {
+				c.Minima = values[i+1]
+			}
+			changes = append(changes, c)
 		case "A":
 			b := s.parameters[i+1]
 			changes = append(changes, convert.Change{
@@ -239,7 +277,7 @@ func (s *student) changes(values [][]float32) []convert.Change {
 // close frees the memory.
 func (s *student) close() error {
 	err := s.stored.Close()
-	for _, t := range s.adapters {
+	for _, t := range s.beside {
 		if e := t.FinalizeAll(); err == nil {
 			err = e
 		}

@@ -16,7 +16,7 @@ var q4_0 = codec{
 }
 
 var q4_1 = codec{
-	block: 32, group: 32, bits: 4,
+	block: 32, group: 32, bits: 4, minAt: 2,
 	open: func(b []byte, g grid) {
 		g.scale[0], g.min[0] = readHalf(b), readHalf(b[2:])
 		split(g.code, b[4:20])
@@ -37,7 +37,7 @@ var q5_0 = codec{
 }
 
 var q5_1 = codec{
-	block: 32, group: 32, bits: 5,
+	block: 32, group: 32, bits: 5, minAt: 2,
 	open: func(b []byte, g grid) {
 		g.scale[0], g.min[0] = readHalf(b), readHalf(b[2:])
 		splitFifth(g.code, b[4:8], b[8:24])

@@ -34,6 +34,10 @@ type codec struct {
 	// stands for itself, and so does it in the types that Pack takes.
 	levels []float32
 
+	// Where a block has its scale in half precision and, unless that is 0, a factor of
+	// its minima. Of types with levels nobody asks.
+	scaleAt, minAt int
+
 	open func(b []byte, g grid)      // takes a block apart
 	put  func(b []byte, code []byte) // writes codes into a block; the scales in it stay
 	fit  func(b []byte, w []float32) // writes scales that suit w into a block; the codes may change

@@ -36,7 +36,7 @@ func writePlanes(planes, code []byte, bits, up int) {
 
 // q2_K: 16 scales in the low and minima in the high half of a byte, the codes, d, dmin.
 var q2_K = codec{
-	block: 256, group: 16, bits: 2,
+	block: 256, group: 16, bits: 2, scaleAt: 80, minAt: 82,
 	open: func(b []byte, g grid) {
 		d, dmin := readHalf(b[80:]), readHalf(b[82:])
 		for i, v := range b[:16] {
@@ -59,7 +59,7 @@ var q2_K = codec{
 
 // q3_K: a plane of upper bits, planes of two lower bits, 16 scales of six bits, d.
 var q3_K = codec{
-	block: 256, group: 16, bits: 3,
+	block: 256, group: 16, bits: 3, scaleAt: 108,
 	open: func(b []byte, g grid) {
 		d := readHalf(b[108:])
 		for i := range g.scale {
@@ -99,7 +99,7 @@ func setScalesQ3(b []byte, scales []int) {
 
 // q4_K: d, dmin, scales and minima of six bits, the codes.
 var q4_K = codec{
-	block: 256, group: 32, bits: 4,
+	block: 256, group: 32, bits: 4, minAt: 2,
 	open: func(b []byte, g grid) {
 		openScales(b, g)
 		clear(g.code)
@@ -111,7 +111,7 @@ var q4_K = codec{
 
 // q5_K: as q4_K, with a plane of fifth bits before the codes.
 var q5_K = codec{
-	block: 256, group: 32, bits: 5,
+	block: 256, group: 32, bits: 5, minAt: 2,
 	open: func(b []byte, g grid) {
 		openScales(b, g)
 		clear(g.code)
@@ -164,7 +164,7 @@ func setScalesQ4(b, scales, minima []byte) {
 // q6_K: for each half of the numbers 64 bytes with their lower four bits, for each
 // half 32 bytes with their upper two, 16 scales as signed bytes, d.
 var q6_K = codec{
-	block: 256, group: 16, bits: 6,
+	block: 256, group: 16, bits: 6, scaleAt: 208,
 	open: func(b []byte, g grid) {
 		d := readHalf(b[208:])
 		for i, v := range b[192:208] {

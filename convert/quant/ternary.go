@@ -4,7 +4,7 @@ package quant
 
 // tq2_0: planes of two bits, then d.
 var tq2_0 = codec{
-	block: 256, group: 256, bits: 2,
+	block: 256, group: 256, bits: 2, scaleAt: 64,
 	open: func(b []byte, g grid) {
 		g.scale[0] = readHalf(b[64:])
 		g.min[0] = -g.scale[0]
@@ -17,7 +17,7 @@ var tq2_0 = codec{
 // tq1_0: five numbers to a byte, then four, then d. A byte is a fraction of 256
 // whose digits to the base 3 are the numbers.
 var tq1_0 = codec{
-	block: 256, group: 256, bits: 2,
+	block: 256, group: 256, bits: 2, scaleAt: 52,
 	open: func(b []byte, g grid) {
 		g.scale[0] = readHalf(b[52:])
 		g.min[0] = -g.scale[0]

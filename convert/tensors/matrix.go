@@ -23,6 +23,18 @@ type Matrix struct {
 	Values     []*tensors.Tensor
 
 	block, bits int // of packed ones
+
+	shared int  // numbers that share a scale in the file; 0 if scales cannot be changed
+	minima bool // have a factor of their own
+}
+
+// Factors is how many scales a row has that can be changed, and whether minima can be,
+// apart from them.
+func (m *Matrix) Factors() (perRow int, minima bool) {
+	if m.shared == 0 {
+		return 0, false
+	}
+	return m.Cols / m.shared, m.minima
 }
 
 // Read reads the tensor called name. With bits 4 or 8 a type of more bits than that
@@ -87,6 +99,9 @@ func newMatrix(t gguf.Tensor, data []byte, bits int) (*Matrix, error) {
 		return m, err
 	}
 	if p, err := quant.Pack(kind, data, m.Cols); err == nil {
+		if kind == t.Type {
+			m.shared, m.minima = quant.Tunable(kind)
+		}
 		return m, m.pack(p)
 	}
 	w, err := quant.Floats(kind, data)

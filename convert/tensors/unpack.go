@@ -26,7 +26,30 @@ func (m *Matrix) pack(p quant.Packed) error {
 // for Values in a graph. It waits for the node after (any; nil not to wait): without
 // it a compiler would unpack all matrices of a model first and hold them to the end.
 func (m *Matrix) Unpack(values []*Node, after *Node) *Node {
-	return m.unpack(values, after, m.Rows)
+	return m.unpack(values, factors{}, after, m.Rows)
+}
+
+// Tuned computes the weights with other scales: each is scaled by one plus its entry of
+// scales [Rows, Factors], and minima likewise; nil: as the scales.
+func (m *Matrix) Tuned(values []*Node, scales, minima, after *Node) *Node {
+	if minima == nil {
+		minima = scales
+	}
+	return m.unpack(values, factors{m.spread(scales), m.spread(minima)}, after, m.Rows)
+}
+
+// factors are what scales and minima [rows, blocks] are multiplied by, if anything.
+type factors struct{ scale, least *Node }
+
+// spread gives each block of a packed matrix the factor of the block of the file that
+// it is part of: [Rows, blocks].
+func (m *Matrix) spread(x *Node) *Node {
+	x = OnePlus(x)
+	if repeat := m.shared / m.block; repeat > 1 {
+		rows, n := x.Shape().Dim(0), x.Shape().Dim(1)
+		x = Reshape(BroadcastToDims(InsertAxes(x, -1), rows, n, repeat), rows, n*repeat)
+	}
+	return x
 }
 
 // Gather computes the weights of some rows, int32 [n] to float32 [n, Cols].
@@ -36,10 +59,10 @@ func (m *Matrix) Gather(values []*Node, rows *Node) *Node {
 	for _, v := range values {
 		some = append(some, Gather(v, at))
 	}
-	return m.unpack(some, nil, rows.Shape().Dim(0))
+	return m.unpack(some, factors{}, nil, rows.Shape().Dim(0))
 }
 
-func (m *Matrix) unpack(values []*Node, after *Node, rows int) *Node {
+func (m *Matrix) unpack(values []*Node, tuned factors, after *Node, rows int) *Node {
 	wait := func(x *Node) *Node {
 		if after == nil {
 			return x
@@ -56,8 +79,11 @@ func (m *Matrix) unpack(values []*Node, after *Node, rows int) *Node {
 	if m.bits == 4 {
 		q = halves(q) // [rows, blocks, block]
 	}
-	scale, least := InsertAxes(wait(values[1]), -1), InsertAxes(values[2], -1) // [rows, blocks, 1]
-	w := Add(Mul(ConvertDType(q, dtypes.Float32), scale), least)               // [rows, blocks, block]
+	scale, least := wait(values[1]), values[2] // [rows, blocks]
+	if tuned.scale != nil {
+		scale, least = Mul(scale, tuned.scale), Mul(least, tuned.least)
+	}
+	w := Add(Mul(ConvertDType(q, dtypes.Float32), InsertAxes(scale, -1)), InsertAxes(least, -1)) // [rows, blocks, block]
 	return Reshape(w, rows, m.Cols)
 }
 

@@ -43,7 +43,7 @@ func (f *repairFlags) register(c *cobra.Command, method, prefix string) {
 	s.IntVar(&f.length, prefix+"length", 0, "tokens of a sequence")
 	s.IntVar(&r.Bits, prefix+"bits", 0, "of the frozen weights in training: 4 or 8; as they are stored if not given")
 	s.Int64Var(&r.Seed, prefix+"seed", 0, "of the order of the text and the adapters' first values")
-	s.BoolVar(&r.Adapter, "adapter", false, "store what was learnt as an adapter beside the cut model instead of merging it (not possible yet)")
+	s.BoolVar(&r.Adapter, "adapter", false, "store what was learnt as an adapter beside the cut model instead of merging it")
 	s.StringVar(&r.Quantize, "quantize", "", "store the result in this type, such as q4_K_M (not possible yet)")
 	grouped(c, "Repair", s)
 }

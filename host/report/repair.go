@@ -36,7 +36,10 @@ func repairSection(name string, r plugin.Repaired) section {
 			}
 		}
 	}
-	if m := r.Merge; m != nil {
+	if a := r.Adapter; a != nil {
+		s.After = append(s.After, fmt.Sprintf("Stored as an adapter of %s beside the model, %s. Its scores, speeds and memory are those of the model with it merged in F16.",
+			many(int64(a.Tensors), "tensor"), size(a.Bytes)))
+	} else if m := r.Merge; m != nil {
 		s.After = append(s.After, merged(*m, r.Training != nil))
 	}
 	return s
@@ -123,6 +126,9 @@ func merged(m plugin.Merge, trained bool) string {
 	s := "Merged into " + many(int64(m.Tensors), "tensor")
 	if trained {
 		s += fmt.Sprintf(": %s of the gain in held-out loss is kept", percent(m.Kept))
+	}
+	if m.Tuned > 0 {
+		s += fmt.Sprintf(", after %s that tuned the scales of what was rounded", many(int64(m.Tuned), "step"))
 	}
 	if len(m.Promoted) == 0 {
 		return s + "; every tensor keeps its type."

@@ -7,6 +7,7 @@
 //	observe.go   what the uncut model computes on them; examples.go keeps it
 //	linear.go    the closed form at each cut
 //	train.go     training over what that leaves
+//	merge.go     what training changed, rounded to the types of the file
 //	emit.go      changes into files
 //
 // The mathematics is in package repair, the files are package convert's.
@@ -67,8 +68,18 @@ const (
 type Result struct {
 	Repaired plugin.Repaired `json:"repaired"` // without Stages: nothing was scored
 	Stages   []Stage         `json:"stages"`
-	Asked    string          `json:"asked"` // digest of what it was made from
-	Whole    bool            `json:"whole"` // nothing is left to do
+	Asked    string          `json:"asked"`   // digest of what it was made from
+	Adapter  plugin.File     `json:"adapter"` // what the last stage has beyond the one before it, if that was asked for
+	Whole    bool            `json:"whole"`   // nothing is left to do
+}
+
+// Kept is the stage that the healed model's file is of: the last one, or that which the
+// adapter is for.
+func (r *Result) Kept() Stage {
+	if r.Adapter.Path != "" {
+		return r.Stages[len(r.Stages)-2]
+	}
+	return r.Last()
 }
 
 // Last is the healed model.
@@ -90,7 +101,7 @@ func (r *Result) Remove() error {
 }
 
 // workFiles are what a training leaves in a job's folder.
-var workFiles = []string{seenFile, seenFile + ".json", heldFile, heldFile + ".json", trainingFolder}
+var workFiles = []string{seenFile, seenFile + ".json", heldFile, heldFile + ".json", trainingFolder, mergedName, tunedName, adapterName}
 
 const (
 	seenFile       = "examples.bin"
@@ -339,7 +350,14 @@ func (p Patient) earlier(asked string) (Result, bool) {
 	if err != nil || json.Unmarshal(data, &r) != nil || r.Asked != asked {
 		return r, false
 	}
+	files := []plugin.File{}
+	if r.Adapter.Path != "" {
+		files = append(files, r.Adapter)
+	}
 	for _, s := range r.Stages {
+		files = append(files, plugin.File{Path: s.Path, Digest: s.Digest})
+	}
+	for _, s := range files {
 		if digest, err := gguf.DigestFile(s.Path); err != nil || digest != s.Digest {
 			return r, false
 		}

@@ -88,8 +88,11 @@ func checkNames(r plugin.Repair) error {
 			return plugin.Errorf(plugin.Invalid, "repair: there is no %s %q; give one of %s", f.name, f.value, strings.Join(f.allowed, ", "))
 		}
 	}
-	if r.Adapter || r.Quantize != "" {
-		return plugin.Errorf(plugin.Unsupported, "repair: what it learns is merged, in the types of the original; an adapter beside the model, and other types, are not possible yet: leave them out")
+	if r.Adapter && r.Method != plugin.RepairQLoRA && r.Method != plugin.RepairLinearQLoRA {
+		return plugin.Errorf(plugin.Invalid, "repair: %s leaves no adapter; give the method qlora or linear+qlora, or leave adapter out", r.Method)
+	}
+	if r.Quantize != "" {
+		return plugin.Errorf(plugin.Unsupported, "repair: what is repaired keeps the types of the original; others are not possible yet: leave quantize out")
 	}
 	_, err := window(r.Layers)
 	return err

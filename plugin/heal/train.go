@@ -9,10 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/gomlx/compute"
-
 	"pare/convert"
-	"pare/convert/quant"
 	"pare/gguf"
 	"pare/plugin"
 	"pare/repair"
@@ -111,13 +108,13 @@ func (p Patient) train(ctx context.Context, rows material, h plugin.Host, event 
 		return &plugin.Error{Kind: plugin.Unsupported, Err: err, Hint: "repair it with linear, which needs no XLA"}
 	}
 	defer backend.Finalize()
-	t := school{Patient: p, backend: backend, network: network, src: src, cfg: c, data: seen, held: held}
+	t := school{Patient: p, backend: backend, network: network, src: src, from: base.Path, cfg: c, data: seen, held: held}
 	folder := filepath.Join(p.Folder, trainingFolder)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return fmt.Errorf("keep checkpoints: %w", err)
 	}
 	trained, err := repair.Train(ctx, backend, t.network, src, c, seen, held, folder, func(s repair.Step) {
-		event(plugin.Event{Stage: "train", Status: status(s), Completed: int64(s.Step), Total: int64(c.Steps)})
+		event(plugin.Event{Stage: "train", Status: status("training", s), Completed: int64(s.Step), Total: int64(c.Steps)})
 	})
 	if err != nil && !errors.Is(err, repair.ErrNotHealed) {
 		return err
@@ -127,75 +124,10 @@ func (p Patient) train(ctx context.Context, rows material, h plugin.Host, event 
 		result.note("training gained nothing on held-out text (%s); the model is as it was before it", cmp.Or(trained.Stopped, "it ran to its end"))
 		return nil
 	}
+	if p.Settings.Adapter {
+		return t.adapter(ctx, trained, event, result)
+	}
 	return t.merge(ctx, trained, event, result)
-}
-
-// A school is what a training works with.
-type school struct {
-	Patient
-	backend    compute.Backend
-	network    *repair.Network
-	src        *gguf.File // that is trained
-	cfg        repair.Config
-	data, held *examples
-}
-
-// enough is the share of the gain that must survive merging and rounding; with less
-// the changed tensors are stored in a wider type. That makes the file as large as one
-// with more layers, so much of what was learnt must be at stake.
-const enough = 0.5
-
-// merge writes the trained changes into the model, each tensor in its own type if
-// enough of the gain survives that.
-func (t school) merge(ctx context.Context, trained repair.Result, event func(plugin.Event), result *Result) error {
-	event(plugin.Event{Stage: "merge", Status: "measuring what rounding must spare"})
-	inputs, err := repair.Inputs(ctx, t.backend, t.network, t.src, t.cfg, t.data)
-	if err != nil {
-		return err
-	}
-	base := result.Last()
-	path := filepath.Join(t.Folder, "repaired.gguf")
-	cfg := convert.MergeConfig{Moments: func(name string) *quant.Moments { return inputs[name] }}
-	promoted := map[string]gguf.TensorType(nil)
-	digest, err := t.write(ctx, base.Path, path, trained.Changes, cfg, "rounding", event)
-	if err != nil {
-		return err
-	}
-	kept, err := t.kept(ctx, path, trained)
-	if err != nil {
-		return err
-	}
-	if kept < enough {
-		promoted = wider(t.src, trained.Changes)
-	}
-	if len(promoted) > 0 {
-		result.note("rounding to the types of the file kept %.0f%% of what training gained: changed tensors are stored in %v", 100*kept, gguf.Q8_0)
-		cfg.Promote = promoted
-		if digest, err = t.write(ctx, base.Path, path, trained.Changes, cfg, "in wider types", event); err != nil {
-			return err
-		}
-		if kept, err = t.kept(ctx, path, trained); err != nil {
-			return err
-		}
-	}
-	result.Stages = append(result.Stages, Stage{StageTrain, path, digest})
-	result.changed(len(trained.Changes), promoted)
-	result.Repaired.Merge.Kept = kept
-	return nil
-}
-
-// kept is the share of the gain in held-out loss that a merged file has.
-func (t school) kept(ctx context.Context, path string, trained repair.Result) (float64, error) {
-	f, err := gguf.Open(path)
-	if err != nil {
-		return 0, fmt.Errorf("read the merged model: %w", err)
-	}
-	defer f.Close()
-	loss, err := repair.HeldLoss(ctx, t.backend, t.network, f, t.cfg, t.held)
-	if err != nil {
-		return 0, err
-	}
-	return (trained.Before - loss) / (trained.Before - trained.After), nil
 }
 
 // observed are the examples of a training, of which an earlier try may have made some.
@@ -258,8 +190,8 @@ func (p Patient) hidden() (int, error) {
 }
 
 // status says how a training goes.
-func status(s repair.Step) string {
-	text := fmt.Sprintf("training: loss %.3f", s.Loss)
+func status(doing string, s repair.Step) string {
+	text := fmt.Sprintf("%s: loss %.3f", doing, s.Loss)
 	if s.Held != nil {
 		text += fmt.Sprintf(", held out %.3f", *s.Held)
 	}

@@ -132,7 +132,7 @@ func (p Pipeline) make(ctx context.Context, k making, h plugin.Host, event func(
 	if err != nil {
 		return err
 	}
-	final := healed.Last()
+	final := healed.Kept()
 	size, err := os.Stat(final.Path)
 	if err != nil {
 		return fmt.Errorf("read the repaired model: %w", err)
@@ -140,6 +140,9 @@ func (p Pipeline) make(ctx context.Context, k making, h plugin.Host, event func(
 	report.Result = plugin.ModelInfo{
 		Name: j.Name, Digest: final.Digest,
 		Layers: c.Cut.LayersAfter, Bytes: size.Size(), Parameters: c.Cut.ParametersAfter,
+	}
+	if a := healed.Repaired.Adapter; a != nil {
+		report.Result.Bytes += a.Bytes
 	}
 	if err := k.judge(ctx, healed.Stages, h, event, report); err != nil {
 		return err
@@ -149,7 +152,7 @@ func (p Pipeline) make(ctx context.Context, k making, h plugin.Host, event func(
 	}
 	event(plugin.Event{Stage: "register", Status: "registering " + j.Name})
 	made, err := h.Register(ctx, plugin.RegisterRequest{
-		Parent: k.model.Name, Name: j.Name, Path: final.Path, Digest: final.Digest, Force: j.Force,
+		Parent: k.model.Name, Name: j.Name, Path: final.Path, Digest: final.Digest, Force: j.Force, Adapter: healed.Adapter,
 	})
 	if err != nil {
 		return err

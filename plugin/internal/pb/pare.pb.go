@@ -3140,6 +3140,7 @@ type RegisterRequest struct {
 	Path          string                 `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
 	Digest        string                 `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
 	Force         bool                   `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
+	Adapter       *File                  `protobuf:"bytes,6,opt,name=adapter,proto3" json:"adapter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3207,6 +3208,65 @@ func (x *RegisterRequest) GetForce() bool {
 		return x.Force
 	}
 	return false
+}
+
+func (x *RegisterRequest) GetAdapter() *File {
+	if x != nil {
+		return x.Adapter
+	}
+	return nil
+}
+
+type File struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Digest        string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *File) Reset() {
+	*x = File{}
+	mi := &file_pare_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *File) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*File) ProtoMessage() {}
+
+func (x *File) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use File.ProtoReflect.Descriptor instead.
+func (*File) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *File) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *File) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
 }
 
 var File_pare_proto protoreflect.FileDescriptor
@@ -3461,13 +3521,17 @@ const file_pare_proto_rawDesc = "" +
 	"\x06device\x18\x02 \x01(\x03R\x06device\x12 \n" +
 	"\fkv_per_token\x18\x03 \x01(\x03R\n" +
 	"kvPerToken\x12%\n" +
-	"\x0econtext_tokens\x18\x04 \x01(\x03R\rcontextTokens\"\x7f\n" +
+	"\x0econtext_tokens\x18\x04 \x01(\x03R\rcontextTokens\"\xaf\x01\n" +
 	"\x0fRegisterRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x03 \x01(\tR\x04path\x12\x16\n" +
 	"\x06digest\x18\x04 \x01(\tR\x06digest\x12\x14\n" +
-	"\x05force\x18\x05 \x01(\bR\x05force2\x92\x03\n" +
+	"\x05force\x18\x05 \x01(\bR\x05force\x12.\n" +
+	"\aadapter\x18\x06 \x01(\v2\x14.pare.plugin.v1.FileR\aadapter\"2\n" +
+	"\x04File\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest2\x92\x03\n" +
 	"\x06Pruner\x12>\n" +
 	"\bDescribe\x12\x15.pare.plugin.v1.Empty\x1a\x1b.pare.plugin.v1.Description\x12B\n" +
 	"\aProfile\x12\x1b.pare.plugin.v1.ProfileCall\x1a\x18.pare.plugin.v1.Progress0\x01\x12>\n" +
@@ -3499,7 +3563,7 @@ func file_pare_proto_rawDescGZIP() []byte {
 	return file_pare_proto_rawDescData
 }
 
-var file_pare_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_pare_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_pare_proto_goTypes = []any{
 	(*Empty)(nil),             // 0: pare.plugin.v1.Empty
 	(*Description)(nil),       // 1: pare.plugin.v1.Description
@@ -3548,6 +3612,7 @@ var file_pare_proto_goTypes = []any{
 	(*FootprintRequest)(nil),  // 44: pare.plugin.v1.FootprintRequest
 	(*FootprintReply)(nil),    // 45: pare.plugin.v1.FootprintReply
 	(*RegisterRequest)(nil),   // 46: pare.plugin.v1.RegisterRequest
+	(*File)(nil),              // 47: pare.plugin.v1.File
 }
 var file_pare_proto_depIdxs = []int32{
 	5,  // 0: pare.plugin.v1.ProfileRequest.corpus:type_name -> pare.plugin.v1.Corpus
@@ -3585,41 +3650,42 @@ var file_pare_proto_depIdxs = []int32{
 	40, // 32: pare.plugin.v1.TranscribeReply.transcripts:type_name -> pare.plugin.v1.Transcript
 	29, // 33: pare.plugin.v1.GenerateRequest.variants:type_name -> pare.plugin.v1.Variant
 	29, // 34: pare.plugin.v1.FootprintRequest.variant:type_name -> pare.plugin.v1.Variant
-	0,  // 35: pare.plugin.v1.Pruner.Describe:input_type -> pare.plugin.v1.Empty
-	14, // 36: pare.plugin.v1.Pruner.Profile:input_type -> pare.plugin.v1.ProfileCall
-	7,  // 37: pare.plugin.v1.Pruner.Plan:input_type -> pare.plugin.v1.PlanRequest
-	15, // 38: pare.plugin.v1.Pruner.Prune:input_type -> pare.plugin.v1.PruneCall
-	16, // 39: pare.plugin.v1.Pruner.Evaluate:input_type -> pare.plugin.v1.EvaluateCall
-	17, // 40: pare.plugin.v1.Pruner.Sweep:input_type -> pare.plugin.v1.SweepCall
-	2,  // 41: pare.plugin.v1.Host.Model:input_type -> pare.plugin.v1.ModelRequest
-	21, // 42: pare.plugin.v1.Host.Trace:input_type -> pare.plugin.v1.TraceRequest
-	26, // 43: pare.plugin.v1.Host.Tokenize:input_type -> pare.plugin.v1.TokenizeRequest
-	31, // 44: pare.plugin.v1.Host.Score:input_type -> pare.plugin.v1.ScoreRequest
-	34, // 45: pare.plugin.v1.Host.Observe:input_type -> pare.plugin.v1.ObserveRequest
-	39, // 46: pare.plugin.v1.Host.Transcribe:input_type -> pare.plugin.v1.TranscribeRequest
-	42, // 47: pare.plugin.v1.Host.Generate:input_type -> pare.plugin.v1.GenerateRequest
-	44, // 48: pare.plugin.v1.Host.Footprint:input_type -> pare.plugin.v1.FootprintRequest
-	46, // 49: pare.plugin.v1.Host.Register:input_type -> pare.plugin.v1.RegisterRequest
-	1,  // 50: pare.plugin.v1.Pruner.Describe:output_type -> pare.plugin.v1.Description
-	19, // 51: pare.plugin.v1.Pruner.Profile:output_type -> pare.plugin.v1.Progress
-	20, // 52: pare.plugin.v1.Pruner.Plan:output_type -> pare.plugin.v1.PlanReply
-	19, // 53: pare.plugin.v1.Pruner.Prune:output_type -> pare.plugin.v1.Progress
-	19, // 54: pare.plugin.v1.Pruner.Evaluate:output_type -> pare.plugin.v1.Progress
-	19, // 55: pare.plugin.v1.Pruner.Sweep:output_type -> pare.plugin.v1.Progress
-	3,  // 56: pare.plugin.v1.Host.Model:output_type -> pare.plugin.v1.ModelReply
-	25, // 57: pare.plugin.v1.Host.Trace:output_type -> pare.plugin.v1.TraceDelta
-	27, // 58: pare.plugin.v1.Host.Tokenize:output_type -> pare.plugin.v1.TokenizeReply
-	32, // 59: pare.plugin.v1.Host.Score:output_type -> pare.plugin.v1.ScoreReply
-	36, // 60: pare.plugin.v1.Host.Observe:output_type -> pare.plugin.v1.Observation
-	41, // 61: pare.plugin.v1.Host.Transcribe:output_type -> pare.plugin.v1.TranscribeReply
-	43, // 62: pare.plugin.v1.Host.Generate:output_type -> pare.plugin.v1.Answer
-	45, // 63: pare.plugin.v1.Host.Footprint:output_type -> pare.plugin.v1.FootprintReply
-	3,  // 64: pare.plugin.v1.Host.Register:output_type -> pare.plugin.v1.ModelReply
-	50, // [50:65] is the sub-list for method output_type
-	35, // [35:50] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	47, // 35: pare.plugin.v1.RegisterRequest.adapter:type_name -> pare.plugin.v1.File
+	0,  // 36: pare.plugin.v1.Pruner.Describe:input_type -> pare.plugin.v1.Empty
+	14, // 37: pare.plugin.v1.Pruner.Profile:input_type -> pare.plugin.v1.ProfileCall
+	7,  // 38: pare.plugin.v1.Pruner.Plan:input_type -> pare.plugin.v1.PlanRequest
+	15, // 39: pare.plugin.v1.Pruner.Prune:input_type -> pare.plugin.v1.PruneCall
+	16, // 40: pare.plugin.v1.Pruner.Evaluate:input_type -> pare.plugin.v1.EvaluateCall
+	17, // 41: pare.plugin.v1.Pruner.Sweep:input_type -> pare.plugin.v1.SweepCall
+	2,  // 42: pare.plugin.v1.Host.Model:input_type -> pare.plugin.v1.ModelRequest
+	21, // 43: pare.plugin.v1.Host.Trace:input_type -> pare.plugin.v1.TraceRequest
+	26, // 44: pare.plugin.v1.Host.Tokenize:input_type -> pare.plugin.v1.TokenizeRequest
+	31, // 45: pare.plugin.v1.Host.Score:input_type -> pare.plugin.v1.ScoreRequest
+	34, // 46: pare.plugin.v1.Host.Observe:input_type -> pare.plugin.v1.ObserveRequest
+	39, // 47: pare.plugin.v1.Host.Transcribe:input_type -> pare.plugin.v1.TranscribeRequest
+	42, // 48: pare.plugin.v1.Host.Generate:input_type -> pare.plugin.v1.GenerateRequest
+	44, // 49: pare.plugin.v1.Host.Footprint:input_type -> pare.plugin.v1.FootprintRequest
+	46, // 50: pare.plugin.v1.Host.Register:input_type -> pare.plugin.v1.RegisterRequest
+	1,  // 51: pare.plugin.v1.Pruner.Describe:output_type -> pare.plugin.v1.Description
+	19, // 52: pare.plugin.v1.Pruner.Profile:output_type -> pare.plugin.v1.Progress
+	20, // 53: pare.plugin.v1.Pruner.Plan:output_type -> pare.plugin.v1.PlanReply
+	19, // 54: pare.plugin.v1.Pruner.Prune:output_type -> pare.plugin.v1.Progress
+	19, // 55: pare.plugin.v1.Pruner.Evaluate:output_type -> pare.plugin.v1.Progress
+	19, // 56: pare.plugin.v1.Pruner.Sweep:output_type -> pare.plugin.v1.Progress
+	3,  // 57: pare.plugin.v1.Host.Model:output_type -> pare.plugin.v1.ModelReply
+	25, // 58: pare.plugin.v1.Host.Trace:output_type -> pare.plugin.v1.TraceDelta
+	27, // 59: pare.plugin.v1.Host.Tokenize:output_type -> pare.plugin.v1.TokenizeReply
+	32, // 60: pare.plugin.v1.Host.Score:output_type -> pare.plugin.v1.ScoreReply
+	36, // 61: pare.plugin.v1.Host.Observe:output_type -> pare.plugin.v1.Observation
+	41, // 62: pare.plugin.v1.Host.Transcribe:output_type -> pare.plugin.v1.TranscribeReply
+	43, // 63: pare.plugin.v1.Host.Generate:output_type -> pare.plugin.v1.Answer
+	45, // 64: pare.plugin.v1.Host.Footprint:output_type -> pare.plugin.v1.FootprintReply
+	3,  // 65: pare.plugin.v1.Host.Register:output_type -> pare.plugin.v1.ModelReply
+	51, // [51:66] is the sub-list for method output_type
+	36, // [36:51] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_pare_proto_init() }
@@ -3633,7 +3699,7 @@ func file_pare_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pare_proto_rawDesc), len(file_pare_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   47,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -1,0 +1,142 @@
+package heal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/gomlx/compute"
+
+	"pare/convert"
+	"pare/convert/quant"
+	"pare/gguf"
+	"pare/plugin"
+	"pare/repair"
+)
+
+// A school is what a training works with.
+type school struct {
+	Patient
+	backend    compute.Backend
+	network    *repair.Network
+	src        *gguf.File // that is trained
+	from       string     // its path
+	cfg        repair.Config
+	data, held *examples
+}
+
+// Shares of the gain in held-out loss that must survive merging and rounding.
+const (
+	// With less, the scales of what was rounded are tuned.
+	nearlyAll = 0.95
+
+	// With less after that, the changed tensors are stored in a wider type. It makes
+	// the file as large as one with more layers, so much must be at stake.
+	enough = 0.5
+)
+
+// Files of the merged model, before and after its scales are tuned.
+const (
+	mergedName = "repaired.gguf"
+	tunedName  = "tuned.gguf"
+)
+
+// merge writes the trained changes into the model, each tensor in its own type if
+// enough of the gain survives that.
+func (t school) merge(ctx context.Context, trained repair.Result, event func(plugin.Event), result *Result) error {
+	event(plugin.Event{Stage: "merge", Status: "measuring what rounding must spare"})
+	inputs, err := repair.Inputs(ctx, t.backend, t.network, t.src, t.cfg, t.data)
+	if err != nil {
+		return err
+	}
+	cfg := convert.MergeConfig{Moments: func(name string) *quant.Moments { return inputs[name] }}
+	m, err := t.merged(ctx, mergedName, trained, cfg, "rounding", event)
+	if err != nil {
+		return err
+	}
+	steps := 0
+	if m.kept < nearlyAll {
+		if m, steps, err = t.tune(ctx, m, trained, event); err != nil {
+			return err
+		}
+	}
+	promoted := map[string]gguf.TensorType(nil)
+	if m.kept < enough {
+		promoted = wider(t.src, trained.Changes)
+	}
+	if len(promoted) > 0 {
+		result.note("rounding to the types of the file kept %.0f%% of what training gained: changed tensors are stored in %v", 100*m.kept, gguf.Q8_0)
+		cfg.Promote, steps = promoted, 0
+		if m, err = t.merged(ctx, mergedName, trained, cfg, "in wider types", event); err != nil {
+			return err
+		}
+	}
+	result.Stages = append(result.Stages, m.Stage)
+	result.changed(len(trained.Changes), promoted)
+	result.Repaired.Merge.Kept, result.Repaired.Merge.Tuned = m.kept, steps
+	return nil
+}
+
+// A mergedFile is a model with what training changed.
+type mergedFile struct {
+	Stage
+	kept float64 // share of the gain in held-out loss
+}
+
+// merged writes the trained changes into a file and measures what it keeps of them.
+func (t school) merged(ctx context.Context, name string, trained repair.Result, cfg convert.MergeConfig, what string, event func(plugin.Event)) (mergedFile, error) {
+	m := mergedFile{Stage: Stage{Name: StageTrain, Path: filepath.Join(t.Folder, name)}}
+	var err error
+	if m.Digest, err = t.write(ctx, t.from, m.Path, trained.Changes, cfg, what, event); err != nil {
+		return m, err
+	}
+	f, err := gguf.Open(m.Path)
+	if err != nil {
+		return m, fmt.Errorf("read the merged model: %w", err)
+	}
+	defer f.Close()
+	loss, err := repair.HeldLoss(ctx, t.backend, t.network, f, t.cfg, t.held)
+	m.kept = (trained.Before - loss) / (trained.Before - trained.After)
+	return m, err
+}
+
+// tune trains the scales and minima of what was rounded, which takes none of it back:
+// the error that rounding made all over a matrix is made good by numbers that are
+// stored finely enough (PEQA, arXiv 2305.14152). It returns what came of it, or m if that is
+// no better, and the steps that led there.
+func (t school) tune(ctx context.Context, m mergedFile, trained repair.Result, event func(plugin.Event)) (mergedFile, int, error) {
+	rounded, err := gguf.Open(m.Path)
+	if err != nil {
+		return m, 0, fmt.Errorf("read the merged model: %w", err)
+	}
+	defer rounded.Close()
+	c := t.cfg
+	c.Base, c.Scales, c.Dropout = m.Digest, true, 0
+	c.Steps = max(c.Steps/4, 10)
+	c.WarmUp = c.Steps / 10
+	c.Check, c.Save = 0, 0
+	folder := filepath.Join(t.Folder, trainingFolder, "scales")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return m, 0, fmt.Errorf("keep checkpoints: %w", err)
+	}
+	tuned, err := repair.Train(ctx, t.backend, t.network, rounded, c, t.data, t.held, folder, func(s repair.Step) {
+		event(plugin.Event{Stage: "tune", Status: status("tuning scales", s), Completed: int64(s.Step), Total: int64(c.Steps)})
+	})
+	if errors.Is(err, repair.ErrNotHealed) {
+		return m, 0, nil
+	}
+	if err != nil {
+		return m, 0, err
+	}
+	better := t
+	better.src, better.from = rounded, m.Path
+	out, err := better.merged(ctx, tunedName, repair.Result{Before: trained.Before, After: trained.After, Changes: tuned.Changes},
+		convert.MergeConfig{}, "scales", event)
+	if err != nil {
+		return m, 0, err
+	}
+	os.Remove(m.Path)
+	return out, tuned.Best, nil
+}
