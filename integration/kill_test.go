@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -25,6 +26,7 @@ type site struct {
 	corpus string // path
 	text   string // of the corpus
 	judged bool   // jobs choose by loss and measure the result
+	repair *client.Repair
 }
 
 // deep is so many layers that the cut of a tiny model is written in more than one
@@ -76,7 +78,9 @@ func (s *site) request() client.PruneRequest {
 		Corpus: &client.Corpus{Name: filepath.Base(s.corpus), Text: s.text},
 	}
 	if !s.judged {
-		return plainly(r)
+		r = plainly(r)
+		r.Repair = cmp.Or(s.repair, r.Repair)
+		return r
 	}
 	r.Evaluate = &client.Evaluate{
 		Corpus: &client.Corpus{Name: "tales", Text: tales},
@@ -292,6 +296,42 @@ func TestKillWhileScoring(t *testing.T) {
 					t.Errorf("made %s, undisturbed %s", got, want)
 				}
 				checkScoredOnce(t, before, s.scores("tiny"))
+				s.checkAlive()
+				checkStore(t, s.models())
+			})
+		}
+	}
+}
+
+// TestKillWhileRepairing kills the plugin and the server at every stage of a repair.
+// The job ends with the bytes of one undisturbed.
+func TestKillWhileRepairing(t *testing.T) {
+	s := newSite(t, 8)
+	steps, batch, length, rate := 20, 2, 64, 1e-3
+	s.repair = &client.Repair{
+		Steps: &steps, Batch: &batch, Length: &length, LearningRate: &rate,
+		Data: &client.Corpus{Name: "opticks", Text: opticks(t)[20_000:40_000]},
+	}
+	want := s.made()
+	for _, c := range []struct {
+		name   string
+		kill   func(*testing.T, *site, *call, func()) string
+		points []string
+	}{
+		{"plugin", killPlugin, []string{"fit.2", "observe.2", "train.2", "train.8", "train.21", "merge.1", "merge.2"}},
+		{"server", killServer, []string{"observe.2", "train.8"}},
+	} {
+		for _, point := range c.points {
+			t.Run(c.name+"/"+point, func(t *testing.T) {
+				s.during(t)
+				s.reset()
+				s.generate("tiny", "The light", 4)
+				gate := newGate(t, s.gates, point)
+				job := s.begin(s.request())
+				open := gate.wait(s.server, job.done)
+				if got := c.kill(t, s, job, open); got != want {
+					t.Errorf("made %s, undisturbed %s", got, want)
+				}
 				s.checkAlive()
 				checkStore(t, s.models())
 			})

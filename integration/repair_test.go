@@ -59,6 +59,48 @@ func TestRepair(t *testing.T) {
 	checkStore(t, s.models())
 }
 
+// TestRepairLeavesAnAdapter: what was learnt stands beside the model, which the server
+// loads with it, and which answers otherwise than alone.
+func TestRepairLeavesAnAdapter(t *testing.T) {
+	s := startServer(t)
+	s.createTiny("tiny", tinymodel.Config{Architecture: "llama", Seed: 1})
+	steps, batch, length, rate := 30, 4, 64, 1e-2
+	request := func(name string, adapter bool) client.PruneRequest {
+		return client.PruneRequest{
+			Model: "tiny", Name: name, Range: "3-4",
+			Repair: &client.Repair{
+				Method: "qlora", Adapter: adapter, Steps: &steps, Batch: &batch, Length: &length, LearningRate: &rate,
+				Data: &client.Corpus{Name: "opticks", Text: opticks(t)[20_000:60_000]},
+			},
+			Evaluate: &client.Evaluate{Tasks: []client.Corpus{{Text: riddles}}},
+		}
+	}
+	last, err := s.prune(context.Background(), request("healed", true))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, s.tail())
+	}
+	repaired := last.Report.Repair
+	if repaired == nil || repaired.Adapter == nil || repaired.Adapter.Tensors == 0 || repaired.Merge != nil {
+		t.Fatalf("repair: %+v", repaired)
+	}
+	if stages := repaired.Stages; len(stages) != 3 || stages[2].KL.Value >= stages[1].KL.Value {
+		t.Errorf("stages: %+v", stages)
+	}
+	if shown := s.must("show", "healed", "--modelfile"); !strings.Contains(shown, "\nADAPTER ") {
+		t.Errorf("the model has no adapter:\n%s", shown)
+	}
+	with := s.generate("healed", "The light", 12)
+	cut := request("cut", false)
+	cut.Repair = unrepaired
+	if _, err := s.prune(context.Background(), cut); err != nil {
+		t.Fatalf("%v\n%s", err, s.tail())
+	}
+	if alone := s.generate("cut", "The light", 12); alone == with {
+		t.Errorf("with and without the adapter the answer is %q", with)
+	}
+	checkStore(t, s.models())
+}
+
 // TestRepairRefuses asks for what cannot be learnt, or not from this.
 func TestRepairRefuses(t *testing.T) {
 	s := startServer(t)
@@ -69,7 +111,8 @@ func TestRepairRefuses(t *testing.T) {
 		`one short text`:   `{"method": "qlora", "data": {"text": "One line."}}`,
 		`method is`:        `{"method": "magic"}`,
 		`"targets"`:        `{"method": "qlora", "targets": "embeddings"}`,
-		`not possible yet`: `{"method": "qlora", "adapter": true}`,
+		`not possible yet`: `{"method": "qlora", "quantize": "q4_K_M"}`,
+		`adapter is for`:   `{"method": "linear", "adapter": true}`,
 	} {
 		body := fmt.Sprintf(`{"model": "tiny", "name": "small", "range": "3-4", "stream": false, "evaluate": {"level": "none"}, "repair": %s}`, request)
 		code, reply := s.post("/api/prune", body)
