@@ -251,17 +251,7 @@ func TestKill(t *testing.T) {
 	for _, v := range victims {
 		for _, point := range points {
 			t.Run(v.name+"/"+point, func(t *testing.T) {
-				s.during(t)
-				s.reset()
-				s.generate("tiny", "The light", 4)
-				gate := newGate(t, s.gates, point)
-				job := s.begin(s.request())
-				open := gate.wait(s.server, job.done)
-				if got := v.kill(t, s, job, open); got != want {
-					t.Errorf("made %s, undisturbed %s", got, want)
-				}
-				s.checkAlive()
-				checkStore(t, s.models())
+				s.disturb(t, point, want, v.kill)
 			})
 		}
 	}
@@ -323,20 +313,26 @@ func TestKillWhileRepairing(t *testing.T) {
 	} {
 		for _, point := range c.points {
 			t.Run(c.name+"/"+point, func(t *testing.T) {
-				s.during(t)
-				s.reset()
-				s.generate("tiny", "The light", 4)
-				gate := newGate(t, s.gates, point)
-				job := s.begin(s.request())
-				open := gate.wait(s.server, job.done)
-				if got := c.kill(t, s, job, open); got != want {
-					t.Errorf("made %s, undisturbed %s", got, want)
-				}
-				s.checkAlive()
-				checkStore(t, s.models())
+				s.disturb(t, point, want, c.kill)
 			})
 		}
 	}
+}
+
+// disturb runs the job anew and has somebody killed at a point of it: what it makes is
+// what it would have made undisturbed.
+func (s *site) disturb(t *testing.T, point, want string, kill func(*testing.T, *site, *call, func()) string) {
+	s.during(t)
+	s.reset()
+	s.generate("tiny", "The light", 4)
+	gate := newGate(t, s.gates, point)
+	job := s.begin(s.request())
+	open := gate.wait(s.server, job.done)
+	if got := kill(t, s, job, open); got != want {
+		t.Errorf("made %s, undisturbed %s", got, want)
+	}
+	s.checkAlive()
+	checkStore(t, s.models())
 }
 
 // checkAlive demands that both models are served.

@@ -3,7 +3,6 @@ package repair
 import (
 	"io"
 	"math"
-	"math/rand/v2"
 	"path/filepath"
 	"testing"
 
@@ -90,17 +89,5 @@ func TestScalesGradient(t *testing.T) {
 	if len(tr.parameters) != 2*7*4 {
 		t.Fatalf("%d parameters", len(tr.parameters))
 	}
-	r := rand.New(rand.NewPCG(1, 1))
-	for _, p := range tr.parameters {
-		setParameter(t, p, noise(r, p.values.Size(), 0.1))
-	}
-	scale := 1 / weight(all)
-	out, err := tr.call(t.Context(), tr.learning, all, scale, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, i := range []int{0, 1, 12, 13, 27, 55} {
-		length := norm(out[1+i : 2+i])
-		near(t, "slope along "+tr.parameters[i].tensor+" "+tr.parameters[i].part, along(t, tr, i, out[1+i], length, all, scale)/length, 1, 2e-2)
-	}
+	holdGradient(t, tr, all)
 }
