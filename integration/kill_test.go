@@ -275,19 +275,12 @@ func TestKillWhileScoring(t *testing.T) {
 	} {
 		for _, point := range []string{"try.2", "evaluate.2", "evaluate.6"} {
 			t.Run(v.name+"/"+point, func(t *testing.T) {
-				s.during(t)
-				s.reset()
-				s.generate("tiny", "The light", 4)
-				gate := newGate(t, s.gates, point)
-				job := s.begin(s.request())
-				open := gate.wait(s.server, job.done)
-				before := s.scores("tiny")
-				if got := v.kill(t, s, job, open); got != want {
-					t.Errorf("made %s, undisturbed %s", got, want)
-				}
-				checkScoredOnce(t, before, s.scores("tiny"))
-				s.checkAlive()
-				checkStore(t, s.models())
+				s.disturb(t, point, want, func(t *testing.T, s *site, job *call, open func()) string {
+					before := s.scores("tiny")
+					got := v.kill(t, s, job, open)
+					checkScoredOnce(t, before, s.scores("tiny"))
+					return got
+				})
 			})
 		}
 	}

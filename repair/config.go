@@ -20,7 +20,7 @@ const (
 	TargetsAttention   = "attention"
 )
 
-// Config says what is trained, and how. Rank has no default (unless Dense is set);
+// Config says what is trained, and how. Rank has no default (unless Dense or Scales is set);
 // other fields take theirs where they are zero.
 type Config struct {
 	Base string `json:"base"` // digest of the GGUF that is trained, so that a checkpoint is taken up with no other

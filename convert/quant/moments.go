@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"gonum.org/v1/gonum/floats"
-	"gonum.org/v1/gonum/mat"
 )
 
 // Moments are the second moments of what a matrix multiplies: Mean is the mean of
@@ -23,10 +22,10 @@ type Moments struct {
 }
 
 // A factor is L of L·Lᵀ = Mean + damping, of inputs in another order: place i is that of
-// input order[i].
+// input order[i], and row i of L has i+1 numbers.
 type factor struct {
 	order []int
-	lower *mat.TriDense
+	lower [][]float64
 }
 
 // damping is added to the diagonal, as a share of its mean: tokens that were not
@@ -35,14 +34,11 @@ const damping = 0.01
 
 // factored returns L. The error says what is wrong with the moments.
 func (m *Moments) factored() (factor, error) {
-	m.once.Do(func() { m.factor, m.err = m.cholesky() })
+	m.once.Do(func() { m.factor, m.err = m.factorise() })
 	return m.factor, m.err
 }
 
-// cholesky puts small inputs first. What rounding costs is the sum of the squares of
-// L's diagonal, whose product is the same in any order: so it is least when they are
-// alike, and each is its input's size less what those before tell of it.
-func (m *Moments) cholesky() (factor, error) {
+func (m *Moments) factorise() (factor, error) {
 	if m.N <= 0 || len(m.Mean) != m.N*m.N {
 		return factor{}, fmt.Errorf("moments of %d inputs have %d numbers", m.N, len(m.Mean))
 	}
@@ -57,15 +53,15 @@ func (m *Moments) cholesky() (factor, error) {
 }
 
 // leastFirst is Cholesky's factorisation of h + damp·1, n×n, each place taking the
-// input of which most is known already.
+// input of which least is left to know, given those before. What rounding costs is the
+// sum of the squares of L's diagonal, whose product is the same in any order: so it is
+// least when they are alike.
 func leastFirst(h []float64, n int, damp float64) (factor, error) {
-	f := factor{make([]int, n), mat.NewTriDense(n, mat.Lower, nil)}
+	f := factor{make([]int, n), make([][]float64, n)}
 	left := make([]float64, n) // by input: what those before do not tell, squared
 	for i := range n {
 		f.order[i], left[i] = i, h[i*n+i]+damp
 	}
-	raw := f.lower.RawTriangular()
-	row := func(i int) []float64 { return raw.Data[i*raw.Stride:][:i+1] }
 	rows := make([][]float64, n) // by input: its row of L so far
 	for i := range rows {
 		rows[i] = make([]float64, n)
@@ -84,7 +80,7 @@ func leastFirst(h []float64, n int, damp float64) (factor, error) {
 		}
 		d := math.Sqrt(left[a])
 		rows[a][k] = d
-		copy(row(k), rows[a])
+		f.lower[k] = rows[a][:k+1]
 		known := rows[a][:k]
 		inParallel(n-k-1, func(from, to int) {
 			for _, b := range f.order[k+1+from : k+1+to] {

@@ -8,6 +8,7 @@
 //	linear.go    the closed form at each cut
 //	train.go     training over what that leaves
 //	merge.go     what training changed, rounded to the types of the file
+//	adapter.go   or what it changed, in a file of its own
 //	emit.go      changes into files
 //
 // The mathematics is in package repair, the files are package convert's.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/gomlx/compute"
 
@@ -57,7 +58,7 @@ func (t school) merge(ctx context.Context, trained repair.Result, event func(plu
 		return err
 	}
 	steps := 0
-	if m.kept < nearlyAll {
+	if m.kept < nearlyAll && slices.ContainsFunc(trained.Changes, t.tunable) {
 		if m, steps, err = t.tune(ctx, m, trained, event); err != nil {
 			return err
 		}
@@ -77,6 +78,13 @@ func (t school) merge(ctx context.Context, trained repair.Result, event func(plu
 	result.changed(len(trained.Changes), promoted)
 	result.Repaired.Merge.Kept, result.Repaired.Merge.Tuned = m.kept, steps
 	return nil
+}
+
+// tunable reports whether the tensor that a change is of has scales to tune.
+func (t school) tunable(c convert.Change) bool {
+	stored, _ := t.src.Tensor(c.Name)
+	block, _ := quant.Tunable(stored.Type)
+	return block > 0
 }
 
 // A mergedFile is a model with what training changed.
