@@ -111,7 +111,7 @@ func TestRepairRefuses(t *testing.T) {
 		`one short text`:   `{"method": "qlora", "data": {"text": "One line."}}`,
 		`method is`:        `{"method": "magic"}`,
 		`"targets"`:        `{"method": "qlora", "targets": "embeddings"}`,
-		`not possible yet`: `{"method": "qlora", "quantize": "q4_K_M"}`,
+		`quantize is "q9"`: `{"method": "qlora", "quantize": "q9"}`,
 		`adapter is for`:   `{"method": "linear", "adapter": true}`,
 	} {
 		body := fmt.Sprintf(`{"model": "tiny", "name": "small", "range": "3-4", "stream": false, "evaluate": {"level": "none"}, "repair": %s}`, request)

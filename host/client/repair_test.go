@@ -69,7 +69,7 @@ func TestRepairSaysWhatIsWrong(t *testing.T) {
 		`{"learning_rate":1.5}`:                    "learning_rate is 1.5",
 		`{"clip":-1}`:                              "clip is -1",
 		`{"dropout":1}`:                            "dropout is 1; give a share",
-		`{"quantize":"q9"}`:                        `quantize is "q9"; give f32, f16, q8_0, q4_K_M or q4_K_S`,
+		`{"quantize":"q9"}`:                        `quantize is "q9"; give f16, q8_0, q4_K_M or q4_K_S`,
 		`{"method":"linear","steps":9}`:            `steps is for training, and "linear" does not train`,
 		`{"method":"none","seed":9}`:               `seed is for training`,
 		`{"method":"full","rank":9}`:               `rank is for adapters, which "full" has none of`,

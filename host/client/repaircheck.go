@@ -17,7 +17,7 @@ var (
 	repairLosses  = []string{plugin.LossDistill, plugin.LossNext, plugin.LossHidden}
 	repairPresets = []string{"pare", "review"}
 	repairTargets = []string{"all", "ffn", "attention"}
-	quantizations = []string{"f32", "f16", "q8_0", "q4_K_M", "q4_K_S"} // those of `ollama create --quantize`
+	quantizations = []string{"f16", "q8_0", "q4_K_M", "q4_K_S"} // those of `ollama create --quantize` that make a model smaller
 )
 
 func (r *Repair) checkWords() error {

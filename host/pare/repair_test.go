@@ -36,7 +36,7 @@ func TestFlagsAreRefusedBeforeAnythingIsSent(t *testing.T) {
 		"prune a b --drop 2 --repair-layers window:x":         "give a number of layers behind window:",
 		"prune a b --drop 2 --repair linear --repair-steps 9": "steps is for training",
 		"prune a b --drop 2 --repair-data nowhere.txt":        "read the corpus",
-		"prune a b --drop 2 --repair-batch 4 --quantize q1":   "quantize is \"q1\"; give f32,",
+		"prune a b --drop 2 --repair-batch 4 --quantize q1":   "quantize is \"q1\"; give f16,",
 		"repair a":                           "give a NAME for the repaired model, or --compare",
 		"repair a b --drop 20%":              "--drop goes with --compare",
 		"repair a --compare --method linear": "leave --method out",

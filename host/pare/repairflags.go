@@ -44,7 +44,7 @@ func (f *repairFlags) register(c *cobra.Command, method, prefix string) {
 	s.IntVar(&r.Bits, prefix+"bits", 0, "of the frozen weights in training: 4 or 8; as they are stored if not given")
 	s.Int64Var(&r.Seed, prefix+"seed", 0, "of the order of the text and the adapters' first values")
 	s.BoolVar(&r.Adapter, "adapter", false, "store what was learnt as an adapter beside the cut model instead of merging it")
-	s.StringVar(&r.Quantize, "quantize", "", "store the result in this type, such as q4_K_M (not possible yet)")
+	s.StringVar(&r.Quantize, "quantize", "", "store the result in this type: f16, q8_0, q4_K_M or q4_K_S")
 	grouped(c, "Repair", s)
 }
 

@@ -5,6 +5,7 @@
 //	answers.go   what the uncut model answers, to learn from
 //	material.go  texts and answers as rows of tokens
 //	observe.go   what the uncut model computes on them; examples.go keeps it
+//	quantize.go  the cut model in smaller types, if that was asked for
 //	linear.go    the closed form at each cut
 //	train.go     training over what that leaves
 //	merge.go     what training changed, rounded to the types of the file
@@ -53,16 +54,17 @@ type Patient struct {
 
 // A Stage is a model on the way, from the cut one to the healed one.
 type Stage struct {
-	Name   string `json:"name"` // "cut", "closed form", "trained"
+	Name   string `json:"name"` // "cut", "quantized", "closed form" or "trained"
 	Path   string `json:"path"`
 	Digest string `json:"digest"`
 }
 
 // Names of stages.
 const (
-	StageCut    = "cut"
-	StageLinear = "closed form"
-	StageTrain  = "trained"
+	StageCut      = "cut"
+	StageQuantize = "quantized"
+	StageLinear   = "closed form"
+	StageTrain    = "trained"
 )
 
 // Result is what a repair leaves. The last stage is the healed model.
@@ -124,12 +126,21 @@ func Heal(ctx context.Context, p Patient, h plugin.Host, event func(plugin.Event
 		Stages:   []Stage{{StageCut, p.Cut, p.Digest}},
 		Asked:    p.asked(),
 	}
-	if settings.Method == plugin.RepairNone {
+	if settings.Method == plugin.RepairNone && settings.Quantize == "" {
 		return result, nil
 	}
 	kept, known := p.earlier(result.Asked)
 	if known && kept.Whole {
 		return kept, nil
+	}
+	if settings.Quantize != "" && !known {
+		if err := p.quantize(ctx, event, &result); err != nil {
+			return result, err
+		}
+	}
+	if settings.Method == plugin.RepairNone {
+		result.Whole = true
+		return result, p.keep(result)
 	}
 	err = p.check()
 	if byDefault && errors.Is(err, convert.ErrNoNetwork) {
@@ -163,7 +174,7 @@ func Heal(ctx context.Context, p Patient, h plugin.Host, event func(plugin.Event
 	}
 	if trains(p.Settings.Method) {
 		err := p.train(ctx, rows, h, event, &result)
-		if byDefault && errors.Is(err, repair.ErrNoBackend) && len(result.Stages) > 1 {
+		if byDefault && errors.Is(err, repair.ErrNoBackend) && result.Last().Name == StageLinear {
 			result.note("closed form alone: %v", err)
 			err = nil
 		}
@@ -203,6 +214,11 @@ func Check(p Patient, src *gguf.File) error {
 	if settings.Method != plugin.RepairNone && settings.Data.Path != "" {
 		if err := p.readable(); err != nil {
 			return err
+		}
+	}
+	if settings.Quantize != "" {
+		if err := convert.CheckQuantize(src, settings.Quantize); err != nil {
+			return quantizeError(err)
 		}
 	}
 	if !trains(settings.Method) {
@@ -292,6 +308,7 @@ func (p Patient) linear(ctx context.Context, rows material, h plugin.Host, event
 	if err != nil {
 		return err
 	}
+	before := len(result.Stages)
 	all := runs(p.Remove)
 	meter := counter{event: event, stage: "fit", status: "fitting the gap in closed form",
 		total: int64(len(all) * (tokensOf(rows.train.upTo(fitTokens)) + tokensOf(rows.held.upTo(heldTokens))))}
@@ -309,9 +326,9 @@ func (p Patient) linear(ctx context.Context, rows material, h plugin.Host, event
 		if err != nil {
 			return err
 		}
-		if len(result.Stages) > 1 { // of several cuts only the last model counts
+		if len(result.Stages) > before { // of several cuts only the last model counts
 			os.Remove(result.Last().Path)
-			result.Stages = result.Stages[:1]
+			result.Stages = result.Stages[:before]
 		}
 		result.Stages = append(result.Stages, Stage{StageLinear, path, digest})
 		result.Repaired.Linear = append(result.Repaired.Linear, folded.fit)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"pare/convert"
 	"pare/plugin"
 )
 
@@ -91,8 +92,8 @@ func checkNames(r plugin.Repair) error {
 	if r.Adapter && r.Method != plugin.RepairQLoRA && r.Method != plugin.RepairLinearQLoRA {
 		return plugin.Errorf(plugin.Invalid, "repair: %s leaves no adapter; give the method qlora or linear+qlora, or leave adapter out", r.Method)
 	}
-	if r.Quantize != "" {
-		return plugin.Errorf(plugin.Unsupported, "repair: what is repaired keeps the types of the original; others are not possible yet: leave quantize out")
+	if all := convert.Quantizations(); r.Quantize != "" && !slices.ContainsFunc(all, func(q string) bool { return strings.EqualFold(q, r.Quantize) }) {
+		return plugin.Errorf(plugin.Invalid, "repair: there is no type %q; give one of %s", r.Quantize, strings.Join(all, ", "))
 	}
 	_, err := window(r.Layers)
 	return err

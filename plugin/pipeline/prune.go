@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"pare/convert"
 	"pare/gguf"
@@ -194,7 +195,7 @@ func (k making) heal(ctx context.Context, patient heal.Patient, h plugin.Host, e
 	result, err := heal.Heal(ctx, patient, h, event)
 	// Nobody asked for a repair: where none is possible the cut model is worth having.
 	if kind := plugin.KindOf(err); k.job.Repair.Method == "" && (kind == plugin.Unsupported || kind == plugin.Refused) {
-		result.Stages = result.Stages[:1]
+		result.Stages = slices.DeleteFunc(result.Stages, func(s heal.Stage) bool { return s.Name == heal.StageLinear })
 		result.Repaired.Settings.Method = plugin.RepairNone
 		report.Unrepaired = err.Error()
 		err = nil
@@ -202,7 +203,7 @@ func (k making) heal(ctx context.Context, patient heal.Patient, h plugin.Host, e
 	if err != nil {
 		return result, err
 	}
-	if result.Repaired.Settings.Method != plugin.RepairNone {
+	if did := result.Repaired.Settings; did.Method != plugin.RepairNone || did.Quantize != "" {
 		report.Repair = &result.Repaired
 	}
 	return result, nil
