@@ -39,7 +39,13 @@ func pairs(b *testing.B, name string, n int, x, y func(round int) float64) {
 		ratios = append(ratios, p/q)
 		fmt.Printf("%s, pair %d of %d: %.4g / %.4g = %.3f\n", name, i+1, n, p, q, p/q)
 	}
+	reportRatios(b, name, ratios)
+}
+
+// reportRatios reports the median of ratios, and between which they are.
+func reportRatios(b *testing.B, name string, ratios []float64) {
 	slices.Sort(ratios)
+	n := len(ratios)
 	b.ReportMetric(ratios[n/2], name)
 	b.ReportMetric(ratios[0], name+"-min")
 	b.ReportMetric(ratios[n-1], name+"-max")

@@ -22,9 +22,15 @@ type order struct {
 func (o *order) at(i int) int {
 	if epoch := i / o.examples; o.shuffled == nil || epoch != o.epoch {
 		o.epoch = epoch
-		o.shuffled = rand.New(rand.NewPCG(uint64(o.seed), uint64(epoch))).Perm(o.examples)
+		o.shuffled = Order(o.examples, o.seed, epoch)
 	}
 	return o.shuffled[i%o.examples]
+}
+
+// Order is the order in which a training of that seed learns from its examples when it
+// goes through them for the epoch-th time, the first being 0.
+func Order(examples int, seed int64, epoch int) []int {
+	return rand.New(rand.NewPCG(uint64(seed), uint64(epoch))).Perm(examples)
 }
 
 // read reads the examples of a step, the first being 0.

@@ -5,10 +5,12 @@
 """Repairs a cut llama GGUF with torch and peft, to hold Pare's own repair against.
 
     python repair.py --model MODEL.gguf --train TRAIN.json --held A.json B.json
-        [--loss next|distill] [--closed-form] [--layers all|above]
+        [--loss next|distill] [--closed-form] [--layers all|above] [--control]
         [--steps 100] [--lr 5e-4] [--seed 0] [--threads 2] [--json OUT.json]
+        [--against NAME=REPAIRED.gguf ...]
 
-Layers CUT are deleted from the model, whose weights are dequantised to float32.
+Layers CUT are deleted from the model, whose weights are dequantised to float32; with
+--control none are, to see what the training does to a model that needs no repair.
 With --closed-form a linear map is then folded into the layer before the cut; then
 adapters are trained on all linear maps, of all layers or of those from the one
 before the cut up ("above").
@@ -23,9 +25,11 @@ The rate rises over WARM_UP steps, by lr/WARM_UP each and the first step taking 
 such part, and then falls along half a cosine to a tenth. AdamW without decay;
 gradients are clipped to a norm of 1.
 
+What is named by --against is scored with the rest, by the same code.
+
 --json writes, beside the settings and each step's loss and seconds (teacher_seconds
 is the part of them that the uncut model took), for each file held out and each of
-"uncut", "cut", "closed form" and "trained": the perplexity, the KL divergence from
+"uncut", "cut", "closed form", "trained" and NAME: the perplexity, the KL divergence from
 the uncut model in nats a token, the share of tokens where both find the same one
 most likely; and for each sequence, to compare in pairs, its mean loss, divergence and
 agreement. peak_memory is the resident set's largest size in bytes, up to the
@@ -192,7 +196,7 @@ def repair(args):
     train = read(args.train, LENGTH, max(args.steps * BATCH, CALIBRATION * args.closed_form))
     held = {Path(path).name.partition(".")[0]: read(path, 512) for path in args.held}
     uncut = load(args.model)
-    models = {"uncut": uncut, "cut": without(uncut, CUT)}
+    models = {"uncut": uncut, "cut": uncut if args.control else without(uncut, CUT)}
     result = {"settings": settings(args), "steps": []}
     last = models["cut"]
     if args.closed_form:
@@ -207,6 +211,7 @@ def repair(args):
             result["steps"].append(training.step(batch))
             print(f"step {number}: {result['steps'][-1]}", file=sys.stderr)
     result["peak_memory"] = peak_memory()
+    models |= {name: load(path) for name, path in args.against}
     result["held"] = {name: score(models, sequences) for name, sequences in held.items()}
     return result
 
@@ -214,7 +219,7 @@ def repair(args):
 def settings(args):
     return {
         "versions": {m.__name__: m.__version__ for m in (torch, transformers, peft)},
-        "cut": f"{CUT[0]}-{CUT[-1]}",
+        "cut": None if args.control else f"{CUT[0]}-{CUT[-1]}",
         "batch": BATCH,
         "length": LENGTH,
         "calibration_tokens": CALIBRATION * LENGTH * args.closed_form,
@@ -232,6 +237,8 @@ def arguments():
     parser.add_argument("--loss", choices=["next", "distill"], default="next")
     parser.add_argument("--closed-form", action="store_true")
     parser.add_argument("--layers", choices=["all", "above"], default="all")
+    parser.add_argument("--control", action="store_true")
+    parser.add_argument("--against", type=lambda text: text.split("=", 1), nargs="+", default=[])
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--lr", type=float, default=5e-4)
     parser.add_argument("--seed", type=int, default=0)
