@@ -292,7 +292,8 @@ func TestKillWhileRepairing(t *testing.T) {
 	s := newSite(t, 8)
 	steps, batch, length, rate := 20, 2, 64, 1e-3
 	s.repair = &client.Repair{
-		Steps: &steps, Batch: &batch, Length: &length, LearningRate: &rate,
+		Quantize: "q4_K_S", // rounding to so few bits is made good by tuning scales
+		Steps:    &steps, Batch: &batch, Length: &length, LearningRate: &rate,
 		Data: &client.Corpus{Name: "opticks", Text: opticks(t)[20_000:40_000]},
 	}
 	want := s.made()
@@ -301,8 +302,8 @@ func TestKillWhileRepairing(t *testing.T) {
 		kill   func(*testing.T, *site, *call, func()) string
 		points []string
 	}{
-		{"plugin", killPlugin, []string{"fit.2", "observe.2", "train.2", "train.8", "train.21", "merge.1", "merge.2"}},
-		{"server", killServer, []string{"observe.2", "train.8"}},
+		{"plugin", killPlugin, []string{"quantize.1", "fit.2", "observe.2", "train.2", "train.8", "train.21", "merge.1", "merge.2", "tune.2", "tune.6"}},
+		{"server", killServer, []string{"observe.2", "train.8", "tune.6"}},
 	} {
 		for _, point := range c.points {
 			t.Run(c.name+"/"+point, func(t *testing.T) {
