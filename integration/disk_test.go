@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pare/gguf"
 	"pare/host/client"
 	"pare/integration/tinymodel"
 )
@@ -60,6 +62,64 @@ func TestFullDisk(t *testing.T) {
 	}
 	checkStore(t, d.files.models())
 	d.generate("small", "the light of", 4)
+}
+
+// TestFullDiskWhileRepairing gives a job a little more room each time that it runs out:
+// it fails with a sentence wherever it then is, and in the end there is a healed model.
+func TestFullDiskWhileRepairing(t *testing.T) {
+	d := newSmallDisk(t)
+	d.createTiny("tiny", tinymodel.Config{Architecture: "llama"})
+	request := pruneWith(fields{
+		"criterion": "angular", "evaluate": fields{"level": "none"}, "stream": false,
+		"repair": fields{"steps": 8, "batch": 2, "length": 64, "data": fields{"text": opticks(t)[20_000:60_000]}},
+	})
+	before := d.files.contents()
+	var failed []string
+	for left := int64(128 << 10); ; left += 128 << 10 {
+		if left > 6<<20 {
+			t.Fatalf("the job needs more than %d bytes", left)
+		}
+		d.leave(left)
+		code, body := d.post("/api/prune", request)
+		d.clear()
+		if code == http.StatusOK {
+			break
+		}
+		failed = append(failed, fmt.Sprintf("%d KiB: %s", left>>10, strings.TrimSpace(body)))
+		if code != d.status || !strings.Contains(body, `"error":`) {
+			t.Fatalf("with %d bytes left: status %d, want %d: %s", left, code, d.status, body)
+		}
+		if after := d.files.contents(); !maps.Equal(before, after) {
+			t.Errorf("the store was %v and is %v", before, after)
+		}
+		checkWhole(t, filepath.Join(d.files.models(), "pare", "jobs"))
+		d.generate("tiny", "the light of", 4)
+	}
+	t.Log(strings.Join(failed, "\n"))
+	if len(failed) < 3 {
+		t.Errorf("the disk was full %d times", len(failed))
+	}
+	checkStore(t, d.files.models())
+	d.generate("small", "the light of", 4)
+}
+
+// checkWhole demands that models in a folder, with which a job can go on, are whole, and
+// that there is nothing half-written.
+func checkWhole(t *testing.T, folder string) {
+	t.Helper()
+	for _, path := range filesBelow(t, folder) {
+		switch base := filepath.Base(path); {
+		case strings.HasPrefix(base, "."):
+			t.Errorf("%s was left behind", path)
+		case strings.HasSuffix(base, ".gguf"):
+			f, err := gguf.Open(path)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			f.Close()
+		}
+	}
 }
 
 // newSmallDisk mounts one for the server alone, in a mount namespace, which
