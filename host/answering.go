@@ -32,8 +32,11 @@ func (l *lent) Generate(ctx context.Context, r plugin.GenerateRequest, each func
 	if err != nil {
 		return err
 	}
-	prompts := make([]string, len(r.Prompts))
-	for i, prompt := range r.Prompts {
+	prompts := slices.Clone(r.Prompts)
+	for i, prompt := range prompts {
+		if r.Raw {
+			break
+		}
 		prompts[i], err = chat.render([]api.Message{{Role: "user", Content: prompt}}, nil)
 		if err != nil {
 			return err

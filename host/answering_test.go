@@ -65,6 +65,12 @@ func TestAnswersTogether(t *testing.T) {
 	if err := l.Generate(t.Context(), plugin.GenerateRequest{Model: "tiny", Variants: r.Variants, Parallel: math.MaxInt}, each); err != nil {
 		t.Errorf("error %v where nothing is asked", err)
 	}
+	// A text to go on with is told as it is.
+	told = nil
+	r.Raw, r.Variants, r.Prompts = true, r.Variants[:1], r.Prompts[:1]
+	if err := l.Generate(t.Context(), r, each); err != nil || !slices.Equal(told, []string{"0 0 a 7 0"}) {
+		t.Errorf("raw: told %q, error %v", told, err)
+	}
 	enough := errors.New("enough")
 	if err := l.Generate(t.Context(), r, func(plugin.Answer) error { return enough }); err != enough {
 		t.Errorf("error %v, want the caller's as it is", err)

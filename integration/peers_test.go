@@ -40,7 +40,8 @@ type peerScore struct {
 }
 
 // TestRepairLikeTorch cuts the same layers from SmolLM2 as peers/repair.py does and has
-// both heal it by the same settings, from the very same rows in the same order. All are
+// both heal it in as many steps, from the very same rows in the same order, each with its
+// own rank and rate: the script has those that the figures in the literature are of. All are
 // scored by the script, with float32 weights: on text of the style that was learnt from
 // (Python's own reference) and on Newton's Opticks. The files of Pare are those that a
 // user gets, rounded to the types of the original.
@@ -157,8 +158,7 @@ func (c *comparison) writeTokens(name string, tokens []int32, length int) {
 // repair has Pare repair the cut model, and keeps the rows that it learns from.
 func (c *comparison) repair(name string, r client.Repair) {
 	c.tb.Helper()
-	rank, rate := 8, 5e-4
-	r.Data, r.Steps, r.Rank, r.LearningRate = &client.Corpus{Name: "reference.txt", Text: c.text}, &c.steps, &rank, &rate
+	r.Data, r.Steps = &client.Corpus{Name: "reference.txt", Text: c.text}, &c.steps
 	request := client.PruneRequest{
 		Model: "smollm2", Name: name, Range: "13-18", Repair: &r, Evaluate: &client.Evaluate{Level: plugin.LevelNone},
 	}

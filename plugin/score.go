@@ -86,7 +86,7 @@ func (s *Score) Validate(r ScoreRequest) error {
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // A GenerateRequest asks for answers. Each prompt is the only message of a chat
-// in the model's own template. Variants take turns, prompt by prompt, so that
+// in the model's own template, or with Raw the beginning of a text to go on with. Variants take turns, prompt by prompt, so that
 // a change in the machine's load falls on all of them and their speeds can be
 // compared. With Parallel > 1 they take turns a few times as many prompts at a time,
 // answers come in the order in which they end, and each is drawn with a seed of its own,
@@ -97,6 +97,7 @@ type GenerateRequest struct {
 	Model       string // name
 	Variants    []Variant
 	Prompts     []string
+	Raw         bool
 	MaxTokens   int     // of an answer, at least 1
 	Temperature float64 // 0: the most likely token, always
 	Seed        uint32

@@ -75,6 +75,7 @@ func generateRequestToPB(r GenerateRequest) *pb.GenerateRequest {
 	return &pb.GenerateRequest{
 		Model: r.Model, Variants: variantsToPB(r.Variants), Prompts: r.Prompts,
 		MaxTokens: int64(r.MaxTokens), Temperature: r.Temperature, Seed: r.Seed, Parallel: int64(r.Parallel),
+		Raw: r.Raw,
 	}
 }
 
@@ -82,6 +83,7 @@ func generateRequestFromPB(r *pb.GenerateRequest) GenerateRequest {
 	return GenerateRequest{
 		Model: r.GetModel(), Variants: variantsFromPB(r.GetVariants()), Prompts: r.GetPrompts(),
 		MaxTokens: int(r.GetMaxTokens()), Temperature: r.GetTemperature(), Seed: r.GetSeed(), Parallel: int(r.GetParallel()),
+		Raw: r.GetRaw(),
 	}
 }
 

@@ -34,6 +34,19 @@ func TestTrainPromptsAreCleanAndDifferent(t *testing.T) {
 	}
 }
 
+func TestOpeningsAreCleanAndDifferent(t *testing.T) {
+	seen := map[string]bool{}
+	for _, o := range Openings() {
+		if seen[o] || strings.TrimSpace(o) != o || !utf8.ValidString(o) || utf8.RuneCountInString(o) < 5 || len(o) > 100 {
+			t.Errorf("not a new, short and clean text: %q", o)
+		}
+		seen[o] = true
+	}
+	if len(seen) != 126 {
+		t.Errorf("%d openings, want 126", len(seen))
+	}
+}
+
 // What a repair is judged by must not have been in what it learned from, nor may it
 // learn from what chose the cut.
 func TestTrainPromptsShareNoPhraseWithOtherText(t *testing.T) {
@@ -57,7 +70,7 @@ func TestTrainPromptsShareNoPhraseWithOtherText(t *testing.T) {
 	if len(other) < 10000 {
 		t.Fatalf("only %d phrases to compare with", len(other))
 	}
-	for _, p := range TrainPrompts() {
+	for _, p := range slices.Concat(TrainPrompts(), Openings()) {
 		for _, phrase := range shingles(p) {
 			if other[phrase] {
 				t.Errorf("%q of %q is traced or scored", phrase, p)

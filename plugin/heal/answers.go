@@ -3,14 +3,16 @@ package heal
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"pare/plugin"
 	"pare/plugin/corpus"
 	"pare/plugin/journal"
+	"pare/plugin/lessons"
 )
 
-// An answer is what the uncut model said to one of Pare's prompts.
+// An answer is what the uncut model wrote.
 type answer struct {
 	Prompt string
 	Text   string
@@ -18,7 +20,7 @@ type answer struct {
 }
 
 // answersForm is that of answers.bin, in the folder of the uncut model: what it
-// answered once serves every later repair.
+// wrote once serves every later repair.
 var answersForm = journal.Form[answer]{
 	Name: "answers.bin", Magic: "PAREANS1", What: "record of answers",
 	Valid: func(*answer) error { return nil },
@@ -33,9 +35,24 @@ const (
 	together     = 8 // prompts a call
 )
 
-// answers has the uncut model answer Pare's prompts until there are so many tokens,
-// as far as the prompts go, and keeps each answer.
-func answers(ctx context.Context, p Patient, tokens int, h plugin.Host, event func(plugin.Event)) ([]answer, error) {
+// A writing is a way to have the uncut model write.
+type writing struct {
+	raw     bool // it goes on with a text, rather than answer
+	prompts []string
+}
+
+// lesson is what there is to learn from an answer.
+func (w writing) lesson(a answer) lessons.Lesson {
+	if w.raw {
+		return lessons.Lesson{Text: a.Prompt + a.Text}
+	}
+	return lessons.Lesson{Chat: []plugin.Message{{Role: "user", Content: a.Prompt}, {Role: "assistant", Content: a.Text}}}
+}
+
+// written has the uncut model answer Pare's prompts and go on with Pare's openings, in
+// turns, until there are so many tokens, as far as both go. Answers alone, which are
+// all of one style, leave the healed model behind on other text.
+func written(ctx context.Context, p Patient, tokens int, h plugin.Host, event func(plugin.Event)) ([]lessons.Lesson, error) {
 	kept, err := answersForm.Open(p.Kept)
 	if err != nil {
 		return nil, err
@@ -45,40 +62,52 @@ func answers(ctx context.Context, p Patient, tokens int, h plugin.Host, event fu
 	for _, e := range kept.All {
 		known[e.Value.Prompt] = e.Value
 	}
-	var out []answer
+	var out []lessons.Lesson
 	have := 0
-	take := func(a answer) {
-		if strings.TrimSpace(a.Text) != "" {
-			out = append(out, a)
+	ways := []writing{{false, corpus.TrainPrompts()}, {true, corpus.Openings()}}
+	for have < tokens && slices.ContainsFunc(ways, func(w writing) bool { return len(w.prompts) > 0 }) {
+		for i := range ways {
+			w := &ways[i]
+			some := w.prompts[:min(together, len(w.prompts))]
+			w.prompts = w.prompts[len(some):]
+			event(plugin.Event{Stage: "answer", Status: "the whole model writes, to learn from", Completed: int64(have), Total: int64(tokens)})
+			if err := w.write(ctx, p, some, known, h, kept.Add); err != nil {
+				return nil, err
+			}
+			for _, prompt := range some {
+				a := known[prompt]
+				have += roughTokens(a.Prompt) + roughTokens(a.Text)
+				if strings.TrimSpace(a.Text) != "" {
+					out = append(out, w.lesson(a))
+				}
+			}
 		}
-		have += roughTokens(a.Prompt) + roughTokens(a.Text)
-	}
-	prompts := corpus.TrainPrompts()
-	for len(prompts) > 0 && have < tokens {
-		if a, ok := known[prompts[0]]; ok {
-			take(a)
-			prompts = prompts[1:]
-			continue
-		}
-		event(plugin.Event{Stage: "answer", Status: "the whole model answers, to learn from", Completed: int64(have), Total: int64(tokens)})
-		n := min(together, len(prompts))
-		some := make([]answer, n)
-		err := h.Generate(ctx, plugin.GenerateRequest{
-			Model: p.Model.Name, Variants: []plugin.Variant{{}}, Prompts: prompts[:n],
-			MaxTokens: answerTokens, Temperature: temperature, Seed: answerSeed, Parallel: together,
-		}, func(a plugin.Answer) error {
-			some[a.Prompt] = answer{Prompt: prompts[a.Prompt], Text: a.Text, Ended: a.Ended}
-			return kept.Add(some[a.Prompt])
-		})
-		if err != nil {
-			return nil, fmt.Errorf("have the model answer prompts: %w", err)
-		}
-		for _, a := range some {
-			take(a)
-		}
-		prompts = prompts[n:]
 	}
 	return out, nil
+}
+
+// write has the uncut model write to those prompts to which it has not before.
+func (w writing) write(ctx context.Context, p Patient, prompts []string, known map[string]answer, h plugin.Host, keep func(answer) error) error {
+	var fresh []string
+	for _, prompt := range prompts {
+		if _, ok := known[prompt]; !ok {
+			fresh = append(fresh, prompt)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	err := h.Generate(ctx, plugin.GenerateRequest{
+		Model: p.Model.Name, Variants: []plugin.Variant{{}}, Prompts: fresh, Raw: w.raw,
+		MaxTokens: answerTokens, Temperature: temperature, Seed: answerSeed, Parallel: together,
+	}, func(a plugin.Answer) error {
+		known[fresh[a.Prompt]] = answer{Prompt: fresh[a.Prompt], Text: a.Text, Ended: a.Ended}
+		return keep(known[fresh[a.Prompt]])
+	})
+	if err != nil {
+		return fmt.Errorf("have the model write: %w", err)
+	}
+	return nil
 }
 
 // roughTokens guesses at the tokens of a text: four letters each.

@@ -2,7 +2,7 @@
 // has the uncut model show what it computes there, and leaves a healed GGUF.
 //
 //	settings.go  what is done, by the share of layers removed
-//	answers.go   what the uncut model answers, to learn from
+//	answers.go   what the uncut model writes, to learn from
 //	material.go  texts and answers as rows of tokens
 //	observe.go   what the uncut model computes on them; examples.go keeps it
 //	quantize.go  the cut model in smaller types, if that was asked for

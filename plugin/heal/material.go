@@ -122,14 +122,8 @@ func (p Patient) lessons(ctx context.Context, h plugin.Host, event func(plugin.E
 		all = append(all, lessons.Lesson{Text: d.Text})
 		own += roughTokens(d.Text)
 	}
-	given, err := answers(ctx, p, budget(p.Settings)/readings-own, h, event)
-	if err != nil {
-		return nil, "", err
-	}
-	for _, a := range given {
-		all = append(all, lessons.Lesson{Chat: []plugin.Message{{Role: "user", Content: a.Prompt}, {Role: "assistant", Content: a.Text}}})
-	}
-	return all, plugin.DataSelf, nil
+	given, err := written(ctx, p, budget(p.Settings)/readings-own, h, event)
+	return append(all, given...), plugin.DataSelf, err
 }
 
 // readings is how often a training reads what the model wrote. To write and to observe a

@@ -38,6 +38,9 @@ const (
 	enough = 0.5
 )
 
+// tuningRate is the learning rate of scales.
+const tuningRate = 5e-4
+
 // Files of the merged model, before and after its scales are tuned.
 const (
 	mergedName = "repaired.gguf"
@@ -124,7 +127,7 @@ func (t school) tune(ctx context.Context, m mergedFile, trained repair.Result, e
 	c.Base, c.Scales, c.Dropout = m.Digest, true, 0
 	c.Steps = max(c.Steps/4, 10)
 	c.WarmUp = c.Steps / 10
-	c.Check, c.Save = 0, 0
+	c.LearningRate, c.Check, c.Save = tuningRate, 0, 0
 	folder := filepath.Join(t.Folder, trainingFolder, "scales")
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return m, 0, fmt.Errorf("keep checkpoints: %w", err)

@@ -35,11 +35,11 @@ type preset struct {
 
 var presets = map[string][]preset{
 	PresetPare: {
-		{0.10, 8, 5e-4, 60, 6},
-		{0.20, 8, 5e-4, 100, 10},
-		{0.30, 16, 5e-4, 200, 20},
-		{0.40, 16, 5e-4, 300, 30},
-		{1.00, 32, 5e-4, 400, 40},
+		{0.10, 32, 1e-3, 60, 6},
+		{0.20, 32, 1e-3, 100, 10},
+		{0.30, 32, 1e-3, 200, 20},
+		{0.40, 32, 1e-3, 300, 30},
+		{1.00, 32, 1e-3, 400, 40},
 	},
 	PresetReview: {
 		{0.20, 8, 1e-4, 150, 10},
@@ -66,7 +66,7 @@ func Settings(r plugin.Repair, layers, removed int) (plugin.Repair, error) {
 	r.Rank = cmp.Or(r.Rank, row.rank)
 	r.LearningRate = cmp.Or(r.LearningRate, row.rate)
 	r.Steps = cmp.Or(r.Steps, row.steps)
-	r.WarmUp = min(cmp.Or(r.WarmUp, max(1, r.Steps/10)), r.Steps)
+	r.WarmUp = min(cmp.Or(r.WarmUp, max(1, row.warmUp*r.Steps/row.steps)), r.Steps)
 	r.Alpha = cmp.Or(r.Alpha, 2*float64(r.Rank))
 	r.Batch = cmp.Or(r.Batch, 4)
 	r.Length = cmp.Or(r.Length, 256)

@@ -16,8 +16,8 @@ func TestSettingsFollowTheRate(t *testing.T) {
 		rate    float64
 		steps   int
 	}{
-		{"", 6, 8, 5e-4, 100},
-		{"", 9, 16, 5e-4, 200},
+		{"", 6, 32, 1e-3, 100},
+		{"", 9, 32, 1e-3, 200},
 		{"review", 6, 8, 1e-4, 150},
 		{"review", 7, 8, 5e-5, 250},
 		{"review", 12, 16, 5e-5, 400},
@@ -30,6 +30,9 @@ func TestSettingsFollowTheRate(t *testing.T) {
 		if r.Rank != c.rank || r.LearningRate != c.rate || r.Steps != c.steps || r.Method != plugin.RepairLinearQLoRA || r.Loss != plugin.LossDistill {
 			t.Errorf("%q, %d of 30 removed: %+v", c.preset, c.removed, r)
 		}
+	}
+	if r, err := Settings(plugin.Repair{Preset: "review", Steps: 75}, 30, 6); err != nil || r.WarmUp != 5 {
+		t.Errorf("half the steps have a warm-up of %d, want half of 10: %v", r.WarmUp, err)
 	}
 	r, err := Settings(plugin.Repair{Rank: 4, Alpha: 4, Steps: 7, LearningRate: 1e-3}, 30, 6)
 	if err != nil || r.Rank != 4 || r.Alpha != 4 || r.Steps != 7 || r.LearningRate != 1e-3 || r.WarmUp != 1 {

@@ -2830,6 +2830,7 @@ type GenerateRequest struct {
 	Temperature   float64                `protobuf:"fixed64,5,opt,name=temperature,proto3" json:"temperature,omitempty"`
 	Seed          uint32                 `protobuf:"varint,6,opt,name=seed,proto3" json:"seed,omitempty"`
 	Parallel      int64                  `protobuf:"varint,7,opt,name=parallel,proto3" json:"parallel,omitempty"`
+	Raw           bool                   `protobuf:"varint,8,opt,name=raw,proto3" json:"raw,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2911,6 +2912,13 @@ func (x *GenerateRequest) GetParallel() int64 {
 		return x.Parallel
 	}
 	return 0
+}
+
+func (x *GenerateRequest) GetRaw() bool {
+	if x != nil {
+		return x.Raw
+	}
+	return false
 }
 
 type Answer struct {
@@ -3494,7 +3502,7 @@ const file_pare_proto_rawDesc = "" +
 	"\x06tokens\x18\x01 \x03(\x05R\x06tokens\x12\x16\n" +
 	"\x06answer\x18\x02 \x03(\bR\x06answer\"O\n" +
 	"\x0fTranscribeReply\x12<\n" +
-	"\vtranscripts\x18\x01 \x03(\v2\x1a.pare.plugin.v1.TranscriptR\vtranscripts\"\xe7\x01\n" +
+	"\vtranscripts\x18\x01 \x03(\v2\x1a.pare.plugin.v1.TranscriptR\vtranscripts\"\xf9\x01\n" +
 	"\x0fGenerateRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x123\n" +
 	"\bvariants\x18\x02 \x03(\v2\x17.pare.plugin.v1.VariantR\bvariants\x12\x18\n" +
@@ -3503,7 +3511,8 @@ const file_pare_proto_rawDesc = "" +
 	"max_tokens\x18\x04 \x01(\x03R\tmaxTokens\x12 \n" +
 	"\vtemperature\x18\x05 \x01(\x01R\vtemperature\x12\x12\n" +
 	"\x04seed\x18\x06 \x01(\rR\x04seed\x12\x1a\n" +
-	"\bparallel\x18\a \x01(\x03R\bparallel\"\xe2\x01\n" +
+	"\bparallel\x18\a \x01(\x03R\bparallel\x12\x10\n" +
+	"\x03raw\x18\b \x01(\bR\x03raw\"\xe2\x01\n" +
 	"\x06Answer\x12\x16\n" +
 	"\x06prompt\x18\x01 \x01(\x03R\x06prompt\x12\x18\n" +
 	"\avariant\x18\x02 \x01(\x03R\avariant\x12\x12\n" +
