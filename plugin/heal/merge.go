@@ -38,8 +38,8 @@ const (
 	enough = 0.5
 )
 
-// tuningRate is the learning rate of scales.
-const tuningRate = 5e-4
+// tuningRate is the learning rate of scales: that of adapters is too high for them.
+const tuningRate = 3e-4
 
 // Files of the merged model, before and after its scales are tuned.
 const (
@@ -125,7 +125,7 @@ func (t school) tune(ctx context.Context, m mergedFile, trained repair.Result, e
 	defer rounded.Close()
 	c := t.cfg
 	c.Base, c.Scales, c.Dropout = m.Digest, true, 0
-	c.Steps = max(c.Steps/4, 10)
+	c.Steps = max(c.Steps/2, 10)
 	c.WarmUp = c.Steps / 10
 	c.LearningRate, c.Check, c.Save = tuningRate, 0, 0
 	folder := filepath.Join(t.Folder, trainingFolder, "scales")
