@@ -64,12 +64,12 @@ func TestRepair(t *testing.T) {
 func TestRepairLeavesAnAdapter(t *testing.T) {
 	s := startServer(t)
 	s.createTiny("tiny", tinymodel.Config{Architecture: "llama", Seed: 1})
-	steps, batch, length, rate := 30, 4, 64, 1e-2
+	steps, batch, length, rank, rate := 30, 4, 64, 8, 1e-2
 	request := func(name string, adapter bool) client.PruneRequest {
 		return client.PruneRequest{
 			Model: "tiny", Name: name, Range: "3-4",
 			Repair: &client.Repair{
-				Method: "qlora", Adapter: adapter, Steps: &steps, Batch: &batch, Length: &length, LearningRate: &rate,
+				Method: "qlora", Adapter: adapter, Steps: &steps, Batch: &batch, Length: &length, Rank: &rank, LearningRate: &rate,
 				Data: &client.Corpus{Name: "opticks", Text: opticks(t)[20_000:60_000]},
 			},
 			Evaluate: &client.Evaluate{Tasks: []client.Corpus{{Text: riddles}}},
@@ -107,12 +107,12 @@ func TestRepairRefuses(t *testing.T) {
 	s.createTiny("tiny", tinymodel.Config{Architecture: "llama", Seed: 1})
 	before := s.contents()
 	for says, request := range map[string]string{
-		`rank`:             `{"method": "qlora", "rank": 100000}`,
-		`one short text`:   `{"method": "qlora", "data": {"text": "One line."}}`,
-		`method is`:        `{"method": "magic"}`,
-		`"targets"`:        `{"method": "qlora", "targets": "embeddings"}`,
-		`quantize is "q9"`: `{"method": "qlora", "quantize": "q9"}`,
-		`adapter is for`:   `{"method": "linear", "adapter": true}`,
+		`rank`:           `{"method": "qlora", "rank": 100000}`,
+		`one short text`: `{"method": "qlora", "data": {"text": "One line."}}`,
+		`method is`:      `{"method": "magic"}`,
+		`"targets"`:      `{"method": "qlora", "targets": "embeddings"}`,
+		`give f16`:       `{"method": "qlora", "quantize": "q9"}`,
+		`adapter is for`: `{"method": "linear", "adapter": true}`,
 	} {
 		body := fmt.Sprintf(`{"model": "tiny", "name": "small", "range": "3-4", "stream": false, "evaluate": {"level": "none"}, "repair": %s}`, request)
 		code, reply := s.post("/api/prune", body)
