@@ -158,7 +158,10 @@ func (c *comparison) writeTokens(name string, tokens []int32, length int) {
 // repair has Pare repair the cut model, and keeps the rows that it learns from.
 func (c *comparison) repair(name string, r client.Repair) {
 	c.tb.Helper()
-	r.Data, r.Steps = &client.Corpus{Name: "reference.txt", Text: c.text}, &c.steps
+	r.Data = &client.Corpus{Name: "reference.txt", Text: c.text}
+	if r.Method != plugin.RepairLinear {
+		r.Steps = &c.steps
+	}
 	request := client.PruneRequest{
 		Model: "smollm2", Name: name, Range: "13-18", Repair: &r, Evaluate: &client.Evaluate{Level: plugin.LevelNone},
 	}
