@@ -214,7 +214,7 @@ func graphLogits(t *testing.T, b compute.Backend, path string, sequences [][]int
 	defer s.Close()
 	e, err := NewExec(b, func(in []*Node) *Node {
 		w := s.In(in[3:])
-		x := n.Blocks(w, 0, layers, n.Embed(w, in[0]), repair.Sequence{Segment: in[1], Position: in[2]}, false)
+		x := n.Blocks(w, 0, layers, n.Embed(w, in[0]), repair.Sequence{Segment: in[1], Position: in[2]}, repair.RecomputeNothing)
 		return w.Output(n.Head(w, x))
 	})
 	if err != nil {

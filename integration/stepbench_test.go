@@ -40,7 +40,7 @@ func BenchmarkTrainingStep(b *testing.B) {
 	} {
 		b.Run(fmt.Sprintf("%s, %s against %s", c.loss, c.layers, c.theirs), func(b *testing.B) {
 			peer := startPeer(b, python, "--loss", c.loss, "--layers", c.theirs)
-			config := repair.Config{Loss: c.loss, First: c.first, Rank: 8, Batch: batch, LearningRate: 1e-9, Recompute: true}
+			config := repair.Config{Loss: c.loss, First: c.first, Rank: 8, Batch: batch, LearningRate: 1e-9, Recompute: repair.RecomputeSelective}
 			benchSteps(b, s.gguf("cut"), config, peer)
 		})
 	}

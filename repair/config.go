@@ -20,6 +20,14 @@ const (
 	TargetsAttention   = "attention"
 )
 
+// What the backward pass computes again, rather than find it in memory. "Selective" and
+// "full" are as in arXiv 2205.05198.
+const (
+	RecomputeNothing   = ""          // all is kept
+	RecomputeSelective = "selective" // norms, attention weights and activations; products with the model's matrices are kept
+	RecomputeFull      = "full"      // all but what enters each layer: the least memory, and a third more time
+)
+
 // Config says what is trained, and how. Rank has no default (unless Dense or Scales is set);
 // other fields take theirs where they are zero.
 type Config struct {
@@ -46,10 +54,10 @@ type Config struct {
 	Clip         float64 `json:"clip"`    // global norm of the gradient at most; default 1
 	Seed         int64   `json:"seed"`
 
-	Check     int  `json:"check"`     // steps from one measurement of the held-out loss to the next; default a tenth of Steps
-	Patience  int  `json:"patience"`  // end when so many measurements in a row were no better than the best; default 3
-	Save      int  `json:"save"`      // steps from checkpoint to checkpoint; default Check
-	Recompute bool `json:"recompute"` // keep only what enters each layer for the backward pass: less memory, more time
+	Check     int    `json:"check"`     // steps from one measurement of the held-out loss to the next; default a tenth of Steps
+	Patience  int    `json:"patience"`  // end when so many measurements in a row were no better than the best; default 3
+	Save      int    `json:"save"`      // steps from checkpoint to checkpoint; default Check
+	Recompute string `json:"recompute"` // what the backward pass computes again rather than find in memory: RecomputeNothing, …
 }
 
 // withDefaults fills in what is zero.
@@ -88,6 +96,8 @@ func (c Config) Validate(n *Network) error {
 	switch {
 	case !slices.Contains([]string{LossDistill, LossNext, LossHidden}, c.Loss):
 		return fmt.Errorf("config: Loss is %q: give %q, %q or %q", c.Loss, LossDistill, LossNext, LossHidden)
+	case !slices.Contains([]string{RecomputeNothing, RecomputeSelective, RecomputeFull}, c.Recompute):
+		return fmt.Errorf("config: Recompute is %q: give %q, %q or %q", c.Recompute, RecomputeNothing, RecomputeSelective, RecomputeFull)
 	case !slices.Contains([]string{TargetsAll, TargetsFeedForward, TargetsAttention}, c.Targets):
 		return fmt.Errorf("config: Targets is %q: give %q, %q or %q", c.Targets, TargetsAll, TargetsFeedForward, TargetsAttention)
 	case c.First < 0 || c.First >= layers:

@@ -47,7 +47,7 @@ func Inputs(ctx context.Context, b compute.Backend, n *Network, f *gguf.File, cf
 	graph, err := NewExec(b, func(nodes []*Node) []*Node {
 		inputs, l := t.take(nodes)
 		*seen = watching{Weights: t.weights(inputs, nil), wanted: cfg, of: map[string]int{}, counts: counting(l.sequence)}
-		t.residuals(seen, l, false)
+		t.residuals(seen, l, RecomputeNothing)
 		return seen.grams
 	})
 	if err != nil {

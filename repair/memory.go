@@ -87,8 +87,15 @@ func (n *Network) workBytes(cfg Config, length int) int64 {
 			matrix = max(matrix, int64(m.In)*int64(m.Out))
 		}
 	}
-	if cfg.Recompute {
+	if cfg.Recompute != RecomputeNothing {
 		layers = int64(len(n.Layers)-cfg.First)*int64(n.Hidden) + 2*widest
+	}
+	if cfg.Recompute == RecomputeSelective {
+		for l := cfg.First; l < len(n.Layers); l++ {
+			for _, m := range n.Matrices(l) {
+				layers += int64(m.Out)
+			}
+		}
 	}
 	work := 4 * (tokens*layers + 2*matrix)
 	if cfg.Loss != LossHidden {

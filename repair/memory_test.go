@@ -21,7 +21,8 @@ func TestEstimateOfWhatWasMeasured(t *testing.T) {
 		"above the cut":             {Config{First: 12}, 80 * megabyte, 1_830_000 << 10},
 		"above the cut, no head":    {Config{First: 12, Loss: LossHidden}, 32 * megabyte, 1_390_000 << 10},
 		"above the cut, dropout":    {Config{First: 12, Dropout: 0.05}, 80 * megabyte, 2_070_000 << 10},
-		"above the cut, recomputed": {Config{First: 12, Recompute: true}, 80 * megabyte, 1_000_000 << 10},
+		"above the cut, recomputed": {Config{First: 12, Recompute: RecomputeFull}, 80 * megabyte, 1_000_000 << 10},
+		"all layers, selective":     {Config{Recompute: RecomputeSelective}, 112 * megabyte, 1_590_000 << 10},
 		"all layers":                {Config{}, 112 * megabyte, 2_864_000 << 10},
 	} {
 		c.cfg.Rank = 8

@@ -20,19 +20,22 @@ func (n *Network) Embed(w Weights, tokens *Node) *Node {
 }
 
 // Blocks runs layers from up to to, without the latter, over residuals x [B, T, H], and
-// returns what leaves the last. With rematerialise the gradient keeps what enters each
-// layer and computes the rest again, for about a third of the memory.
-func (n *Network) Blocks(w Weights, from, to int, x *Node, s Sequence, rematerialise bool) *Node {
+// returns what leaves the last. What recompute names, the gradient computes
+// again.
+func (n *Network) Blocks(w Weights, from, to int, x *Node, s Sequence, recompute string) *Node {
 	shape := x.Shape().Dimensions
 	at := n.surroundings(from, to, s)
 	x = Reshape(x, -1, n.Hidden) // [B·T, H]
+	if recompute == RecomputeSelective {
+		w = keepsProducts{w}
+	}
 	for l := from; l < to; l++ {
-		if rematerialise {
+		if recompute != RecomputeNothing {
 			x = x.Checkpoint()
 		}
 		x = n.block(w, l, x, at)
 	}
-	if rematerialise {
+	if recompute != RecomputeNothing {
 		x = x.StopCheckpoint()
 	}
 	return Reshape(x, shape...)

@@ -146,16 +146,15 @@ func TestGradient(t *testing.T) {
 			_, weight := normal(2, b, length, s.Hidden)
 			way, _ := normal(3, b, length, s.Hidden)
 			segment, position := places(b, length)
-			compile := func(rematerialise bool) func(inputs ...*tensors.Tensor) [][]float32 {
+			compile := func(recompute string) func(inputs ...*tensors.Tensor) [][]float32 {
 				return s.compile(t, 4, func(w repair.Weights, in []*Node) []*Node {
-					y := s.Blocks(w, 0, len(s.Layers), in[0], repair.Sequence{Segment: in[2], Position: in[3]}, rematerialise)
+					y := s.Blocks(w, 0, len(s.Layers), in[0], repair.Sequence{Segment: in[2], Position: in[3]}, recompute)
 					sum := ReduceAllSum(Mul(y, in[1]))
 					return []*Node{sum, Gradient(sum, in[0])[0]}
 				})
 			}
-			run := compile(false)
+			run := compile(repair.RecomputeNothing)
 			plain := run(xs, weight, segment, position)
-			again := compile(true)(xs, weight, segment, position)
 			along := func(step float32) float64 {
 				moved := make([]float32, len(x))
 				for i := range x {
@@ -173,8 +172,11 @@ func TestGradient(t *testing.T) {
 			if !(math.Abs(slope-difference) < 0.02*math.Sqrt(size)) {
 				t.Errorf("the gradient's slope is %g, the output's %g (gradient of norm %g)", slope, difference, math.Sqrt(size))
 			}
-			if d := largestDifference(plain[1], again[1]); !(d < 1e-4*math.Sqrt(size)) {
-				t.Errorf("rematerialised, the gradient differs by %g", d)
+			for _, recompute := range []string{repair.RecomputeSelective, repair.RecomputeFull} {
+				again := compile(recompute)(xs, weight, segment, position)
+				if d := largestDifference(plain[1], again[1]); !(d < 1e-4*math.Sqrt(size)) {
+					t.Errorf("with %s recomputation the gradient differs by %g", recompute, d)
+				}
 			}
 		})
 	}
@@ -198,7 +200,7 @@ func TestPackedDocumentsDoNotSeeEachOther(t *testing.T) {
 			s := newSubject(t, c)
 			run := s.compile(t, 3, func(w repair.Weights, in []*Node) []*Node {
 				x := s.Embed(w, in[0])
-				x = s.Blocks(w, 0, len(s.Layers), x, repair.Sequence{Segment: in[1], Position: in[2]}, false)
+				x = s.Blocks(w, 0, len(s.Layers), x, repair.Sequence{Segment: in[1], Position: in[2]}, repair.RecomputeNothing)
 				return []*Node{w.Output(s.Head(w, x))}
 			})
 			logits := func(tokens, segment, position []int32) []float32 {
@@ -233,7 +235,7 @@ func TestPartsMakeTheWhole(t *testing.T) {
 		s := newPart(t, c, repair.Part{From: from, To: to})
 		at := tensors.FromFlatDataAndDimensions(x, 1, 8, s.Hidden)
 		return s.compile(t, 3, func(w repair.Weights, in []*Node) []*Node {
-			return []*Node{s.Blocks(w, from, to, in[0], repair.Sequence{Segment: in[1], Position: in[2]}, false)}
+			return []*Node{s.Blocks(w, from, to, in[0], repair.Sequence{Segment: in[1], Position: in[2]}, repair.RecomputeNothing)}
 		})(at, segment, position)[0]
 	}
 	x, _ := normal(1, 1, 8, tinymodel.Hidden)

@@ -218,7 +218,7 @@ func (s *student) learn(nodes []*Node) []*Node {
 func (s *student) judge(nodes []*Node) *Node {
 	inputs, lesson := s.take(nodes)
 	w := s.weights(inputs, nil)
-	x := s.residuals(w, lesson, false)
+	x := s.residuals(w, lesson, RecomputeNothing)
 	if s.cfg.Loss == LossHidden {
 		return s.hidden(x, lesson)
 	}
@@ -227,7 +227,7 @@ func (s *student) judge(nodes []*Node) *Node {
 }
 
 // residuals runs the layers: [B, T, H].
-func (s *student) residuals(w Weights, l lesson, recompute bool) *Node {
+func (s *student) residuals(w Weights, l lesson, recompute string) *Node {
 	x := l.state
 	if s.embeds {
 		x = s.network.Embed(w, l.tokens)

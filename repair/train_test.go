@@ -104,7 +104,8 @@ func TestTrainLowersTheLoss(t *testing.T) {
 		"distillation":  {false, func(c *Config) {}},
 		"next token":    {false, func(c *Config) { c.Loss = LossNext }},
 		"dropout":       {false, func(c *Config) { c.Dropout = 0.1 }},
-		"recomputed":    {false, func(c *Config) { c.Recompute = true }},
+		"recomputed":    {false, func(c *Config) { c.Recompute = RecomputeFull }},
+		"selectively":   {false, func(c *Config) { c.Recompute = RecomputeSelective }},
 		"above the cut": {true, func(c *Config) { c.First = 2; c.Targets = TargetsFeedForward }},
 		"hidden":        {true, func(c *Config) { c.First = 1; c.Loss = LossHidden }},
 		"full":          {false, func(c *Config) { c.Dense, c.Rank = true, 0; c.LearningRate = 1e-3 }},
@@ -261,7 +262,7 @@ func TestAccumulationIsOneBatch(t *testing.T) {
 // The gradient of the loss with respect to adapters, against finite differences.
 func TestGradient(t *testing.T) {
 	n, f, all := tiny(t, 2, false)
-	for _, recompute := range []bool{false, true} {
+	for _, recompute := range []string{RecomputeNothing, RecomputeSelective, RecomputeFull} {
 		c := quick()
 		c.Batch, c.Recompute = 2, recompute
 		tr, err := newTraining(backend(t), n, f, c, all, nil)

@@ -24,3 +24,11 @@ type Weights interface {
 	// the architecture caps them.
 	Output(h *Node) *Node
 }
+
+// keepsProducts keeps what matrices make of residuals for the backward pass, where
+// the rest of a layer is computed again: they are most of a layer's time.
+type keepsProducts struct{ Weights }
+
+func (w keepsProducts) Linear(layer int, name string, x *Node) *Node {
+	return w.Weights.Linear(layer, name, x).Checkpoint()
+}

@@ -11,6 +11,9 @@ import (
 // not known.
 func available() int64 { return kilobytes("/proc/meminfo", "MemAvailable:") }
 
+// installed is all the memory that there is, in bytes; 0 if that is not known.
+func installed() int64 { return kilobytes("/proc/meminfo", "MemTotal:") }
+
 // peakMemory is the most memory that this process held at a time, in bytes.
 func peakMemory() int64 { return kilobytes("/proc/self/status", "VmHWM:") }
 

@@ -26,7 +26,7 @@ func (p Patient) config(base string, n *repair.Network) (repair.Config, error) {
 		Base: base, Loss: r.Loss, Layers: layers, First: layers[0],
 		Targets: r.Targets, Rank: r.Rank, Alpha: r.Alpha, Dropout: r.Dropout, Bits: r.Bits,
 		Steps: r.Steps, Batch: r.Batch, Accumulate: r.Accumulate, LearningRate: r.LearningRate,
-		WarmUp: min(r.WarmUp, r.Steps-1), Clip: r.Clip, Seed: r.Seed, Recompute: true,
+		WarmUp: min(r.WarmUp, r.Steps-1), Clip: r.Clip, Seed: r.Seed, Recompute: repair.RecomputeFull,
 	}
 	switch r.Method {
 	case plugin.RepairPartial:
@@ -78,6 +78,17 @@ func (p Patient) fits(src *gguf.File) error {
 		Err: fmt.Errorf("training takes about %.1f GB of memory, and %.1f GB are free", float64(need(c))/1e9, float64(have)/1e9)}
 }
 
+// recompute trades memory for time while a training takes less than a quarter of all
+// memory. It goes by what is installed, not by what is free, so that a job that is
+// taken up again computes the same numbers.
+func (p Patient) recompute(n *repair.Network, src *gguf.File, c repair.Config) string {
+	c.Recompute = repair.RecomputeSelective
+	if repair.Estimate(n, src, c, p.Settings.Length, c.First == 0) <= installed()/4 {
+		return repair.RecomputeSelective
+	}
+	return repair.RecomputeFull
+}
+
 // train trains what the last stage left and writes what came of it.
 func (p Patient) train(ctx context.Context, rows material, h plugin.Host, event func(plugin.Event), result *Result) error {
 	base := result.Last()
@@ -94,6 +105,7 @@ func (p Patient) train(ctx context.Context, rows material, h plugin.Host, event 
 	if err != nil {
 		return err
 	}
+	c.Recompute = p.recompute(network, src, c)
 	event(plugin.Event{Stage: "observe", Status: "watching the whole model read what is learnt"})
 	seen, held, err := p.observed(ctx, rows, c, h, event)
 	if err != nil {
