@@ -153,6 +153,11 @@ QUIET = awk '/^(=== |--- SKIP)/ {next} {print; fflush()}'
 bench: build bin/ollama model xla ## measurements: ratios of alternated pairs
 	$(FOR_TESTS) go test -count=1 -timeout 120m -run '^$$' -bench . -benchtime 1x ./integration
 
+.PHONY: peers
+peers: build bin/ollama model xla ## repairs beside torch and peft's, an hour: PEERS_PYTHON=a Python with what integration/peers/repair.py names
+	@test -n "$(PEERS_PYTHON)" || { echo "give PEERS_PYTHON, a Python that has the dependencies named in integration/peers/repair.py"; exit 1; }
+	$(FOR_TESTS) go test -count=1 -timeout 4h -v -run LikeTorch ./integration | $(QUIET)
+
 .PHONY: lint
 lint: headers ## gofmt, go vet, staticcheck
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "run gofmt -w on these"; exit 1; }

@@ -39,44 +39,31 @@ type peerScore struct {
 	Sequences                 struct{ Loss, KL, Agreement []float64 } // means of each
 }
 
-// TestRepairLikeTorch cuts the same layers from SmolLM2 as peers/repair.py does and has
-// both heal it in as many steps, from the very same rows in the same order, each with its
-// own rank and rate: the script has those that the figures in the literature are of. All are
-// scored by the script, with float32 weights: on text of the style that was learnt from
-// (Python's own reference) and on Newton's Opticks. The files of Pare are those that a
-// user gets, rounded to the types of the original.
-func TestRepairLikeTorch(t *testing.T) {
-	python := peersPython(t)
-	s := startServer(t)
-	s.createSmol()
-	steps := 100
-	if n, err := strconv.Atoi(os.Getenv("PEERS_STEPS")); err == nil {
-		steps = n
-	}
-	reference := pythonReference(t, python)
-	split := len(reference) - 60_000
-	c := comparison{
-		server: s, python: python, folder: t.TempDir(), steps: steps, text: reference[:split],
-		held: map[string]string{"same": reference[split:], "other": opticks(t)[200_000:260_000]},
-	}
-	c.hold()
-
+// TestDistillLikeTorch has Pare and peers/repair.py heal the same cut by distillation, and
+// Pare by each of its methods alone. All are scored by the script.
+func TestDistillLikeTorch(t *testing.T) {
+	c := newComparison(t)
 	c.repair("closed", client.Repair{Method: plugin.RepairLinear})
 	c.repair("lora", client.Repair{Method: plugin.RepairQLoRA})
 	c.repair("distilled", client.Repair{Method: plugin.RepairLinearQLoRA})
-	c.repair("next", client.Repair{Method: plugin.RepairLinearQLoRA, Loss: plugin.LossNext})
-	byKL := c.compare("distill", "closed", "lora", "distilled")
-	byNext := c.compare("next", "next")
+	scores := c.compare("distill", "closed", "lora", "distilled")
 
 	for held := range c.held {
-		kl := func(s peerScore) []float64 { return s.Sequences.KL }
-		checkNoWorse(t, "KL, "+held+" style, distilled", kl(byKL.Held[held]["distilled"]), kl(byKL.Held[held]["trained"]))
+		kl := func(name string) []float64 { return scores.Held[held][name].Sequences.KL }
+		checkNoWorse(t, "KL, "+held+" style, distilled", kl("distilled"), kl("trained"))
 		for _, single := range []string{"closed", "lora"} {
-			checkNoWorse(t, "KL, "+held+" style, the chain against "+single+" alone", kl(byKL.Held[held]["distilled"]), kl(byKL.Held[held][single]))
+			checkNoWorse(t, "KL, "+held+" style, the chain against "+single+" alone", kl("distilled"), kl(single))
 		}
 	}
-	loss := func(s peerScore) []float64 { return s.Sequences.Loss }
-	checkNoWorse(t, "loss by next token", loss(byNext.Held["same"]["next"]), loss(byNext.Held["same"]["trained"]))
+}
+
+// TestNextTokenLikeTorch is TestDistillLikeTorch by the loss of the next token, for the
+// style that was learnt from.
+func TestNextTokenLikeTorch(t *testing.T) {
+	c := newComparison(t)
+	c.repair("next", client.Repair{Method: plugin.RepairLinearQLoRA, Loss: plugin.LossNext})
+	scores := c.compare("next", "next").Held["same"]
+	checkNoWorse(t, "loss by next token", scores["next"].Sequences.Loss, scores["trained"].Sequences.Loss)
 }
 
 // checkNoWorse demands that ours is not above theirs by more than two standard errors
@@ -111,7 +98,12 @@ func pythonReference(t *testing.T, python string) string {
 	return string(out)
 }
 
-// A comparison is of repairs of the same model with the same rows.
+// A comparison cuts the same layers from SmolLM2 as peers/repair.py does and has both
+// heal it in as many steps, from the very same rows in the same order, each with its own
+// rank and rate: the script has those that the figures in the literature are of. What is
+// scored, with float32 weights, is of the style that was learnt from (Python's own
+// reference) and Newton's Opticks. The files of Pare are those that a user gets,
+// rounded to the types of the original.
 type comparison struct {
 	*server
 	python string
@@ -127,6 +119,26 @@ const (
 	batch      = 4
 	heldTokens = 512
 )
+
+func newComparison(t *testing.T) *comparison {
+	t.Helper()
+	python := peersPython(t)
+	s := startServer(t)
+	s.createSmol()
+	steps := 100
+	if n, err := strconv.Atoi(os.Getenv("PEERS_STEPS")); err == nil {
+		steps = n
+	}
+	reference := pythonReference(t, python)
+	split := len(reference) - 60_000
+	c := &comparison{
+		server: s, python: python, folder: t.TempDir(), steps: steps, text: reference[:split],
+		held: map[string]string{"same": reference[split:], "other": opticks(t)[200_000:260_000]},
+		cuts: map[string]string{},
+	}
+	c.hold()
+	return c
+}
 
 // hold writes the tokens of what is scored.
 func (c *comparison) hold() {
@@ -172,9 +184,6 @@ func (c *comparison) repair(name string, r client.Repair) {
 	})
 	if err != nil {
 		c.tb.Fatalf("%v\n%s", err, c.tail())
-	}
-	if c.cuts == nil {
-		c.cuts = map[string]string{}
 	}
 	c.cuts[name] = filepath.Join(c.folder, name+".gguf")
 	if err := os.Link(c.blob(name), c.cuts[name]); err != nil { // transformers goes by the end of the name
