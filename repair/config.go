@@ -25,7 +25,7 @@ const (
 const (
 	RecomputeNothing   = ""          // all is kept
 	RecomputeSelective = "selective" // norms, attention weights and activations; products with the model's matrices are kept
-	RecomputeFull      = "full"      // all but what enters each layer: the least memory, and a third more time
+	RecomputeFull      = "full"      // all but what enters each layer: the least memory, and the most time
 )
 
 // Config says what is trained, and how. Rank has no default (unless Dense or Scales is set);

@@ -13,7 +13,7 @@
 //	example.go   what is learnt from; batch.go packs it into steps
 //	config.go    what is trained, and how; memory.go what that takes
 //	student.go   a model in training as a graph
-//	train.go     the loop; checkpoint.go what it leaves behind and goes on from
+//	train.go     the loop; checkpoint.go what it leaves behind and goes on from; result.go what comes of it
 //	held.go      the loss of a model as it is
 //	inputs.go    what matrices multiply, so that rounding them can spare what counts
 //	linear.go    the closed form

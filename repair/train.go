@@ -11,7 +11,6 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
-	"pare/convert"
 	"pare/gguf"
 )
 
@@ -27,19 +26,6 @@ type Step struct {
 	Norm    float64  `json:"gradient_norm"` // before it is clipped
 	Tokens  int64    `json:"tokens"`        // of the step, without padding
 	Seconds float64  `json:"seconds"`       // for the step, without the measurement of the held-out loss
-}
-
-// A Result is what training made.
-type Result struct {
-	Changes []convert.Change
-	Trained int64   // parameters
-	Tokens  int64   // learnt from, without padding
-	Best    int     // step whose parameters Changes are: that with the lowest held-out loss, or the last
-	Before  float64 // held-out loss before training; 0 if nothing was held out
-	After   float64 // and with Changes
-	Stopped string  // why before the last step; "" if it was not
-	Resumed int     // step that it went on from; 0 if it began anew
-	Curve   []Step
 }
 
 // Train trains the model f, of network n, on data, and returns the changes that do
@@ -371,25 +357,6 @@ func (t *training) heldLoss(ctx context.Context) (float64, error) {
 		weights += weight(examples)
 	}
 	return sum / max(weights, math.SmallestNonzeroFloat32), nil
-}
-
-// result is what there is at the end.
-func (t *training) result() Result {
-	r := Result{Tokens: t.Tokens, Best: t.Step, Stopped: t.Stopped, Curve: t.Curve}
-	which := valueAt
-	if t.held != nil {
-		r.Best, r.After, which = t.Best, t.Lowest, bestAt
-		if len(t.Curve) > 0 && t.Curve[0].Held != nil {
-			r.Before = *t.Curve[0].Held
-		}
-	}
-	var values [][]float32
-	for i := range t.parameters {
-		values = append(values, t.values[valuesOf*i+which])
-		r.Trained += int64(len(values[i]))
-	}
-	r.Changes = t.changes(values)
-	return r
 }
 
 // close frees what is on the device.

@@ -26,7 +26,7 @@ type Weights interface {
 }
 
 // keepsProducts keeps what matrices make of residuals for the backward pass, where
-// the rest of a layer is computed again: they are most of a layer's time.
+// the rest of a layer is computed again: they are most of its arithmetic.
 type keepsProducts struct{ Weights }
 
 func (w keepsProducts) Linear(layer int, name string, x *Node) *Node {
