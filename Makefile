@@ -151,7 +151,7 @@ QUIET = awk '/^(=== |--- SKIP)/ {next} {print; fflush()}'
 
 .PHONY: bench
 bench: build bin/ollama model xla ## measurements: ratios of alternated pairs
-	$(FOR_TESTS) go test -count=1 -timeout 120m -run '^$$' -bench . -benchtime 1x ./integration
+	$(FOR_TESTS) GLIBC_TUNABLES=glibc.malloc.hugetlb=1 go test -count=1 -timeout 120m -run '^$$' -bench . -benchtime 1x ./integration
 
 .PHONY: peers
 peers: build bin/ollama model xla ## repairs beside torch and peft's, an hour: PEERS_PYTHON=a Python with what integration/peers/repair.py names

@@ -123,6 +123,7 @@ type peer struct {
 func startPeer(b *testing.B, python string, args ...string) *peer {
 	b.Helper()
 	cmd := exec.Command(python, append([]string{"peers/step.py", "--model", fromMake(b, "PARE_MODEL")}, args...)...)
+	cmd.Env = append(os.Environ(), "GLIBC_TUNABLES=") // what Pare's plugin is started with; torch is taken as it comes
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		b.Fatal(err)

@@ -78,6 +78,10 @@ func exitWithParent() {
 	os.Exit(1)
 }
 
+// hugePages has glibc ask the kernel for pages of 2 MB. A training step takes a
+// gigabyte afresh, which in pages of 4 KB costs 6 to 8% of its time.
+const hugePages = "GLIBC_TUNABLES=glibc.malloc.hugetlb=1"
+
 // A Process is a running plugin.
 type Process struct {
 	Pruner
@@ -95,7 +99,7 @@ func Launch(path, checksum string, log *slog.Logger) (*Process, error) {
 		return nil, Errorf(Unavailable, "start plugin: %w; put pare-plugin beside pare, or set PARE_PLUGIN to its path", err)
 	}
 	cmd := exec.Command(path)
-	cmd.Env = []string{fmt.Sprintf("%s=%d", parentEnv, os.Getpid())} // beside this process's own
+	cmd.Env = []string{fmt.Sprintf("%s=%d", parentEnv, os.Getpid()), hugePages} // beside this process's own, which win
 	client := goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  handshake,
 		Plugins:          goplugin.PluginSet{prunerName: &grpcPlugin{}},

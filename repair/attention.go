@@ -18,11 +18,23 @@ func (n *Network) attention(w Weights, l int, h *Node, at surroundings) *Node {
 	k = turn.apply(n.norm(k, w.Vector(l, "attn_k_norm")))
 	q = Reshape(MulScalar(q, n.AttentionScale), at.b, at.t, keys, group, d)
 
-	fit := Einsum("btngd,bsnd->bntgs", q, k) // [B, N, T, G, T]
-	fit = Add(softCap(fit, n.AttentionCap), at.masks[layer.Window])
-	mixed := Einsum("bntgs,bsnd->btngd", Softmax(fit, -1), v) // [B, T, N, G, D]
+	var lots []*Node
+	for from, size := 0, lotTokens(at.t); from < at.t; from += size {
+		to := min(from+size, at.t) // what comes after is seen by none of these queries
+		queries, seen := AxisRange(from, to), AxisRange(0, to)
+		mask := SliceAxis(SliceAxis(at.masks[layer.Window], 2, queries), -1, seen)
+		fit := Einsum("btngd,bsnd->bntgs", SliceAxis(q, 1, queries), SliceAxis(k, 1, seen)) // [B, N, t, G, s]
+		fit = Add(softCap(fit, n.AttentionCap), mask)
+		lots = append(lots, Einsum("bntgs,bsnd->btngd", Softmax(fit, -1), SliceAxis(v, 1, seen)))
+	}
+	mixed := Concatenate(lots, 1) // [B, T, N, G, D]
 	return w.Linear(l, "attn_output", Reshape(mixed, at.b*at.t, layer.Heads*d))
 }
+
+// lotTokens is how many of T queries are dealt with at a time. In lots, queries need not be
+// held against all keys, of which half come after them; of lots that are too small or too
+// many a graph gains nothing.
+func lotTokens(t int) int { return max(64, (t+7)/8) }
 
 // project makes queries [B·T, heads·D], and keys and values [B·T, N·D], of h [B·T, H].
 func (n *Network) project(w Weights, l int, h *Node) (q, k, v *Node) {

@@ -6,7 +6,7 @@ import (
 )
 
 // A Sequence tells where the tokens of B packed sequences belong. Tokens of different
-// segments do not see each other.
+// segments do not see each other; those of one stand in the order of the text.
 type Sequence struct {
 	Segment  *Node // int32 [B, T]: number of the document, from 1; 0 is padding
 	Position *Node // int32 [B, T]: within the document, from 0

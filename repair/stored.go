@@ -113,6 +113,7 @@ func (s *Stored) In(params []*Node) Weights { return &bound{Stored: s, params: p
 type bound struct {
 	*Stored
 	params []*Node
+	output *Node              // the head unpacked, once it was asked for: each slice of tokens needs all of it
 	tuned  map[string][]*Node // scales and perhaps minima of matrices that have other ones than stored
 }
 
@@ -140,7 +141,12 @@ func (b *bound) Linear(layer int, name string, x *Node) *Node {
 // product is x·Wᵀ plus a bias, if there is one: [n, in] to [n, out].
 func (b *bound) product(x *Node, weight, bias string) *Node {
 	m, values := b.must(weight)
-	y := Dot(x, b.unpack(m, values, weight, x)).EinsumAxes([][2]int{{1, 1}}, nil) // [n, out]
+	return b.times(x, b.unpack(m, values, weight, x), bias)
+}
+
+// times is x·wᵀ plus a bias, if there is one: [n, in] and [out, in] to [n, out].
+func (b *bound) times(x, w *Node, bias string) *Node {
+	y := Dot(x, w).EinsumAxes([][2]int{{1, 1}}, nil) // [n, out]
 	if m, values := b.of(bias); m != nil {
 		y = Add(y, m.Unpack(values, nil)) // [1, out]
 	}
@@ -172,5 +178,9 @@ func (b *bound) Embed(tokens *Node) *Node {
 }
 
 func (b *bound) Output(h *Node) *Node {
-	return softCap(b.product(h, b.network.Output, "output.bias"), b.network.LogitCap) // [n, V]
+	if b.output == nil {
+		m, values := b.must(b.network.Output)
+		b.output = b.unpack(m, values, b.network.Output, h)
+	}
+	return softCap(b.times(h, b.output, "output.bias"), b.network.LogitCap) // [n, V]
 }
