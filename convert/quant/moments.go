@@ -42,14 +42,20 @@ func (m *Moments) factorise() (factor, error) {
 	if m.N <= 0 || len(m.Mean) != m.N*m.N {
 		return factor{}, fmt.Errorf("moments of %d inputs have %d numbers", m.N, len(m.Mean))
 	}
+	damp := m.damp()
+	if !(damp > 0) || damp-damp != 0 {
+		return factor{}, errors.New("moments have no positive diagonal: collect them again")
+	}
+	return leastFirst(m.Mean, m.N, damp)
+}
+
+// damp is what is added to the diagonal.
+func (m *Moments) damp() float64 {
 	var trace float64
 	for i := range m.N {
 		trace += m.Mean[i*m.N+i]
 	}
-	if !(trace > 0) || trace-trace != 0 {
-		return factor{}, errors.New("moments have no positive diagonal: collect them again")
-	}
-	return leastFirst(m.Mean, m.N, damping*trace/float64(m.N))
+	return damping * trace / float64(m.N)
 }
 
 // leastFirst is Cholesky's factorisation of h + damp·1, n×n, each place taking the

@@ -51,7 +51,7 @@ func requantize(t gguf.TensorType, old []byte, w []float32, cols int, h *Moments
 			first, end := i*bandRows, min((i+1)*bandRows, n)
 			blocks := out[first*row : end*row]
 			b := c.bandOf(t, blocks, w[first*cols:end*cols], cols)
-			round(b)
+			round(b, blocks)
 			b.put(t, blocks)
 		}
 	})
@@ -63,19 +63,22 @@ func requantize(t gguf.TensorType, old []byte, w []float32, cols int, h *Moments
 const bandRows = 32
 
 // rounding chooses how the numbers of a band find their codes.
-func (c *codec) rounding(t gguf.TensorType, old []byte, w []float32, cols int, h *Moments) (func(band), error) {
+func (c *codec) rounding(t gguf.TensorType, old []byte, w []float32, cols int, h *Moments) (func(b band, blocks []byte), error) {
 	if h != nil {
 		if h.N != cols {
 			return nil, fmt.Errorf("moments are of %d inputs, and rows have %d numbers", h.N, cols)
 		}
 		f, err := h.factored()
-		return func(b band) { b.feedback(f) }, err
+		return func(b band, blocks []byte) {
+			b.feedback(f)
+			b.refine(h, t, blocks)
+		}, err
 	}
 	s := c.changed(t, old, w, cols)
 	if s == nil {
-		return func(band) {}, nil // each number already has the nearest code
+		return func(band, []byte) {}, nil // each number already has the nearest code
 	}
-	return func(b band) { b.keep(s) }, nil
+	return func(b band, _ []byte) { b.keep(s) }, nil
 }
 
 // changed sketches what w changes of old.
