@@ -89,6 +89,9 @@ func find(folders []string, device string) string {
 		for _, pattern := range []string{"pjrt_c_api_" + device + "_plugin.*", "pjrt_c_api_" + device + "*_plugin.*"} {
 			found, _ := filepath.Glob(filepath.Join(folder, pattern))
 			for _, path := range slices.Backward(found) {
+				if !slices.Contains(libraries, filepath.Ext(path)) {
+					continue // a lock, or half a download
+				}
 				if path, err := filepath.Abs(path); err == nil {
 					return path
 				}
@@ -97,6 +100,9 @@ func find(folders []string, device string) string {
 	}
 	return ""
 }
+
+// libraries are the ends of a plugin's name on the systems that Pare runs on.
+var libraries = []string{".so", ".dylib", ".dll"}
 
 // hasNVIDIA reports whether the kernel shows a GPU of NVIDIA's. go-xla's CUDA is for
 // Linux.

@@ -118,6 +118,7 @@ func TestFind(t *testing.T) {
 	cuda := put(far, "pjrt_c_api_cuda13_plugin.so")
 	put(near, "pjrt_c_api_cpu_v0.83.1_plugin.so")
 	newer := put(near, "pjrt_c_api_cpu_v0.83.4_plugin.so")
+	put(near, "pjrt_c_api_cpu_v0.99.0_plugin.so.lock") // go-xla's installer leaves it where a download failed
 	if got := find(list, "cpu"); got != newer {
 		t.Errorf("found %s, want %s", got, newer)
 	}
