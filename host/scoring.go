@@ -87,6 +87,15 @@ func (l *lent) Footprint(ctx context.Context, model string, v plugin.Variant) (p
 	return f, err
 }
 
+// Floats implements plugin.Host.
+func (l *lent) Floats(ctx context.Context, kind uint32, data []byte) (w []float32, err error) {
+	err = again(ctx, func() error {
+		w, err = l.scorer.Floats(ctx, kind, data)
+		return err
+	})
+	return w, err
+}
+
 // variants finds the files of variants. All run on as many threads as the call's
 // model is served with.
 func (l *lent) variants(name string, variants []plugin.Variant) ([]score.Model, error) {

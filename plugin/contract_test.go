@@ -47,6 +47,7 @@ type lender struct {
 	transcribe func(context.Context, string, [][]Message) ([]Transcript, error)
 	generate   func(context.Context, GenerateRequest, func(Answer) error) error
 	footprint  func(context.Context, string, Variant) (Footprint, error)
+	floats     func(context.Context, uint32, []byte) ([]float32, error)
 	register   func(context.Context, RegisterRequest) (Model, error)
 }
 
@@ -71,6 +72,9 @@ func (l lender) Generate(ctx context.Context, r GenerateRequest, each func(Answe
 }
 func (l lender) Footprint(ctx context.Context, model string, v Variant) (Footprint, error) {
 	return l.footprint(ctx, model, v)
+}
+func (l lender) Floats(ctx context.Context, kind uint32, data []byte) ([]float32, error) {
+	return l.floats(ctx, kind, data)
 }
 func (l lender) Register(ctx context.Context, r RegisterRequest) (Model, error) {
 	return l.register(ctx, r)

@@ -72,6 +72,14 @@ func (s *hostServer) Footprint(ctx context.Context, r *pb.FootprintRequest) (*pb
 	return footprintToPB(f), nil
 }
 
+func (s *hostServer) Floats(ctx context.Context, r *pb.FloatsRequest) (*pb.FloatsReply, error) {
+	w, err := s.impl.Floats(ctx, r.GetType(), r.GetData())
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &pb.FloatsReply{Floats: w}, nil
+}
+
 func (s *hostServer) Register(ctx context.Context, r *pb.RegisterRequest) (*pb.ModelReply, error) {
 	m, err := s.impl.Register(ctx, registerFromPB(r))
 	if err != nil {
@@ -205,6 +213,14 @@ func (c *hostClient) Footprint(ctx context.Context, model string, v Variant) (Fo
 		return Footprint{}, fromStatus(ctx, err)
 	}
 	return footprintFromPB(reply), nil
+}
+
+func (c *hostClient) Floats(ctx context.Context, kind uint32, data []byte) ([]float32, error) {
+	reply, err := c.client.Floats(ctx, &pb.FloatsRequest{Type: kind, Data: data})
+	if err != nil {
+		return nil, fromStatus(ctx, err)
+	}
+	return reply.GetFloats(), nil
 }
 
 func (c *hostClient) Register(ctx context.Context, r RegisterRequest) (Model, error) {

@@ -86,9 +86,18 @@ type Host interface {
 	// Bypass makes no difference: layers left out are in memory all the same.
 	Footprint(ctx context.Context, model string, v Variant) (Footprint, error)
 
+	// Floats computes the numbers of quantised data as ggml does, for the types whose
+	// code books ggml alone holds. kind is the type's number in ggml, data whole blocks
+	// of it, FloatsBytes at most. A type that is none of weights is Invalid.
+	Floats(ctx context.Context, kind uint32, data []byte) ([]float32, error)
+
 	// Register moves a finished GGUF into the store and names it.
 	Register(ctx context.Context, r RegisterRequest) (Model, error)
 }
+
+// FloatsBytes bounds the data of a call of Host.Floats. The floats are up to twenty
+// times as many bytes.
+const FloatsBytes = 1 << 20
 
 // A Description tells what a plugin is and can do.
 type Description struct {

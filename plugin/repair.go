@@ -109,7 +109,7 @@ type Adapter struct {
 
 // A StageScore is what a stage of a repair is worth on text that it never saw.
 type StageScore struct {
-	Stage      string    `json:"stage"` // "uncut", "cut", "quantized", "closed form", "trained"
+	Stage      string    `json:"stage"` // "uncut", "cut", "quantized", "widened", "closed form", "trained"
 	Perplexity Estimate  `json:"perplexity"`
 	Rise       *Estimate `json:"rise,omitempty"` // of the mean log-loss over the uncut model's, nats a token, paired; nil of that itself
 	KL         Estimate  `json:"kl"`             // from the uncut model, nats a token

@@ -91,6 +91,10 @@ func TestScoringCrosses(t *testing.T) {
 		same(t, "arguments", []any{model, v}, []any{"smollm2", filled[Variant](t)})
 		return filled[Footprint](t), nil
 	}
+	h.floats = func(_ context.Context, kind uint32, data []byte) ([]float32, error) {
+		same(t, "arguments", []any{kind, data}, []any{uint32(22), []byte{1, 2, 3}})
+		return []float32{0.5, -2}, nil
+	}
 	err := lendTo(t, h, func(ctx context.Context, h Host) error {
 		got, err := h.Tokenize(ctx, "smollm2", []string{"a", "二"})
 		same(t, "tokens", []any{got, err}, []any{tokens, nil})
@@ -102,6 +106,8 @@ func TestScoringCrosses(t *testing.T) {
 		same(t, "answers", []any{gotAnswers, err}, []any{answers, nil})
 		footprint, err := h.Footprint(ctx, "smollm2", filled[Variant](t))
 		same(t, "Footprint", []any{footprint, err}, []any{filled[Footprint](t), nil})
+		floats, err := h.Floats(ctx, 22, []byte{1, 2, 3})
+		same(t, "floats", []any{floats, err}, []any{[]float32{0.5, -2}, nil})
 		return nil
 	})
 	if err != nil {
@@ -272,6 +278,10 @@ var scoringCalls = map[string]func(context.Context, Host) error{
 		_, err := h.Footprint(ctx, "", Variant{})
 		return err
 	},
+	"floats": func(ctx context.Context, h Host) error {
+		_, err := h.Floats(ctx, 0, nil)
+		return err
+	},
 }
 
 // failing is a host whose scoring process does as fail does.
@@ -283,6 +293,7 @@ func failing(fail func(context.Context) error) lender {
 		transcribe: func(ctx context.Context, _ string, _ [][]Message) ([]Transcript, error) { return nil, fail(ctx) },
 		generate:   func(ctx context.Context, _ GenerateRequest, _ func(Answer) error) error { return fail(ctx) },
 		footprint:  func(ctx context.Context, _ string, _ Variant) (Footprint, error) { return Footprint{}, fail(ctx) },
+		floats:     func(ctx context.Context, _ uint32, _ []byte) ([]float32, error) { return nil, fail(ctx) },
 	}
 }
 

@@ -14,13 +14,24 @@ type Observation struct {
 	Packed             [][]byte // which are here, float32 in little-endian order
 }
 
+// PackFloats makes the bytes that numbers go over the wire as.
+func PackFloats(x []float32) []byte {
+	b, _ := binary.Append(make([]byte, 0, 4*len(x)), binary.LittleEndian, x) // it fails on other types alone
+	return b
+}
+
+func unpackFloats(b []byte) ([]float32, error) {
+	x := make([]float32, len(b)/4)
+	_, err := binary.Decode(b, binary.LittleEndian, x)
+	return x, err
+}
+
 // Pack makes the observation that goes over the wire.
 func Pack(o plugin.Observation) *Observation {
 	out := &Observation{Observation: o}
 	out.States = nil
 	for _, x := range o.States {
-		b, _ := binary.Append(make([]byte, 0, 4*len(x)), binary.LittleEndian, x) // it fails on other types alone
-		out.Packed = append(out.Packed, b)
+		out.Packed = append(out.Packed, PackFloats(x))
 	}
 	return out
 }
@@ -29,8 +40,8 @@ func Pack(o plugin.Observation) *Observation {
 func (o *Observation) unpack() (plugin.Observation, error) {
 	out := o.Observation
 	for _, b := range o.Packed {
-		x := make([]float32, len(b)/4)
-		if _, err := binary.Decode(b, binary.LittleEndian, x); err != nil {
+		x, err := unpackFloats(b)
+		if err != nil {
 			return out, fmt.Errorf("read an observation: %w", err)
 		}
 		out.States = append(out.States, x)

@@ -232,6 +232,18 @@ func (p *Pool) Footprint(ctx context.Context, path string) (f plugin.Footprint, 
 	return f, err
 }
 
+// Floats computes the numbers of data, whole blocks of a type that is known by its
+// number in ggml.
+func (p *Pool) Floats(ctx context.Context, kind uint32, data []byte) (floats []float32, err error) {
+	err = p.turn(ctx, func(ctx context.Context, c *child) error {
+		return c.ask(ctx, Request{Floats: &Floats{kind, data}}, func(r Reply) error {
+			floats, err = unpackFloats(r.Floats)
+			return err
+		})
+	})
+	return floats, err
+}
+
 // measure asks a new process for a footprint.
 func (p *Pool) measure(ctx context.Context, path string) (f plugin.Footprint, short []string, err error) {
 	p.end()

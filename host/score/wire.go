@@ -73,6 +73,7 @@ type Request struct {
 	Generate   *Generation
 	Answers    *Answers
 	Footprint  *Footprint
+	Floats     *Floats
 }
 
 // Open loads models and lets go of all others. It is answered by one Opened for each.
@@ -137,6 +138,12 @@ type Footprint struct {
 	Path string
 }
 
+// Floats computes the numbers of quantised data.
+type Floats struct {
+	Type uint32 // its number in ggml
+	Data []byte
+}
+
 // A Reply is what the process sends.
 type Reply struct {
 	Opened      *Opened
@@ -147,7 +154,8 @@ type Reply struct {
 	Text        string // of an answer, whole characters
 	Answer      *plugin.Answer
 	Footprint   *plugin.Footprint
-	Done        bool // nothing else follows
+	Floats      []byte // float32 in little-endian order
+	Done        bool   // nothing else follows
 	Failure     *Failure
 }
 

@@ -6,6 +6,7 @@
 //	material.go  texts and answers as rows of tokens
 //	observe.go   what the uncut model computes on them; examples.go keeps it
 //	quantize.go  the cut model in smaller types, if that was asked for
+//	widen.go     and in types that can be changed, where they are none
 //	linear.go    the closed form at each cut
 //	train.go     training over what that leaves
 //	merge.go     what training changed, rounded to the types of the file
@@ -50,7 +51,7 @@ type Patient struct {
 
 // A Stage is a model on the way, from the cut one to the healed one.
 type Stage struct {
-	Name   string `json:"name"` // "cut", "quantized", "closed form" or "trained"
+	Name   string `json:"name"` // "cut", "quantized", "widened", "closed form" or "trained"
 	Path   string `json:"path"`
 	Digest string `json:"digest"`
 }
@@ -59,6 +60,7 @@ type Stage struct {
 const (
 	StageCut      = "cut"
 	StageQuantize = "quantized"
+	StageWiden    = "widened"
 	StageLinear   = "closed form"
 	StageTrain    = "trained"
 )
@@ -160,13 +162,8 @@ func Heal(ctx context.Context, p Patient, h plugin.Host, event func(plugin.Event
 	}
 	if known {
 		result = kept
-	} else if linear(p.Settings.Method) {
-		if err := p.linear(ctx, rows, h, event, &result); err != nil {
-			return result, err
-		}
-		if err := p.keep(result); err != nil {
-			return result, err
-		}
+	} else if err := p.prepare(ctx, rows, h, event, &result); err != nil {
+		return result, err
 	}
 	if trains(p.Settings.Method) {
 		err := p.train(ctx, rows, h, event, &result)
@@ -180,6 +177,19 @@ func Heal(ctx context.Context, p Patient, h plugin.Host, event func(plugin.Event
 	}
 	result.Whole = true
 	return result, p.keep(result)
+}
+
+// prepare does what comes before a training.
+func (p Patient) prepare(ctx context.Context, rows material, h plugin.Host, event func(plugin.Event), result *Result) error {
+	if err := p.widen(ctx, h, event, result); err != nil {
+		return err
+	}
+	if linear(p.Settings.Method) {
+		if err := p.linear(ctx, rows, h, event, result); err != nil {
+			return err
+		}
+	}
+	return p.keep(*result)
 }
 
 func (r *Result) note(format string, args ...any) {

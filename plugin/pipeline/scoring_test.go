@@ -188,6 +188,11 @@ func (s *fakeScorer) Transcribe(context.Context, string, [][]plugin.Message) ([]
 	return nil, plugin.Errorf(plugin.Refused, "this host's model has no template")
 }
 
+// Floats implements plugin.Host.
+func (s *fakeScorer) Floats(context.Context, uint32, []byte) ([]float32, error) {
+	return nil, plugin.Errorf(plugin.Unsupported, "this host has no code books")
+}
+
 // Footprint implements plugin.Host.
 func (s *fakeScorer) Footprint(_ context.Context, _ string, v plugin.Variant) (plugin.Footprint, error) {
 	s.calls++

@@ -1,6 +1,7 @@
 #include "native.h"
 
 #include "ggml/ggml-backend.h"
+#include "ggml/ggml.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -32,6 +33,25 @@ const char *load_reason(void) {
 	memcpy(out, reason, sizeof out);
 	reason[0] = 0;
 	return out;
+}
+
+static const struct ggml_type_traits *traits(uint32_t type) {
+	const struct ggml_type_traits *t = type < GGML_TYPE_COUNT ? ggml_get_type_traits(type) : NULL;
+	return t && t->to_float && t->blck_size > 0 ? t : NULL;
+}
+
+int64_t block_size(uint32_t type) {
+	const struct ggml_type_traits *t = traits(type);
+	return t ? t->blck_size : 0;
+}
+
+int64_t block_bytes(uint32_t type) {
+	const struct ggml_type_traits *t = traits(type);
+	return t ? (int64_t)t->type_size : 0;
+}
+
+void to_floats(uint32_t type, const void *data, float *out, int64_t n) {
+	traits(type)->to_float(data, out, n);
 }
 
 size_t device_memory(size_t index) {

@@ -17,6 +17,14 @@ const char *load_reason(void);
 void llama_free(struct llama_context *context);
 float *llama_get_logits_ith(struct llama_context *context, int32_t i);
 
+// block_size and block_bytes are how many numbers a block of a type has, and how many
+// bytes; 0 where ggml cannot compute its numbers.
+int64_t block_size(uint32_t type);
+int64_t block_bytes(uint32_t type);
+
+// to_floats computes n numbers, whole blocks.
+void to_floats(uint32_t type, const void *data, float *out, int64_t n);
+
 // device_memory is the free memory of a device of ggml, by its index.
 size_t device_memory(size_t index);
 

@@ -132,6 +132,12 @@ func (e *engine) answer(ctx context.Context, r score.Request, reply func(score.R
 			return err
 		}
 		return reply(score.Reply{Footprint: &f})
+	case r.Floats != nil:
+		w, err := toFloats(r.Floats.Type, r.Floats.Data)
+		if err != nil {
+			return err
+		}
+		return reply(score.Reply{Floats: score.PackFloats(w)})
 	}
 	return errors.New("the scoring process got an empty request; the server is of another version")
 }

@@ -3141,6 +3141,102 @@ func (x *FootprintReply) GetContextTokens() int64 {
 	return 0
 }
 
+type FloatsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Type          uint32                 `protobuf:"varint,1,opt,name=type,proto3" json:"type,omitempty"`
+	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FloatsRequest) Reset() {
+	*x = FloatsRequest{}
+	mi := &file_pare_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FloatsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FloatsRequest) ProtoMessage() {}
+
+func (x *FloatsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FloatsRequest.ProtoReflect.Descriptor instead.
+func (*FloatsRequest) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *FloatsRequest) GetType() uint32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *FloatsRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type FloatsReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Floats        []float32              `protobuf:"fixed32,1,rep,packed,name=floats,proto3" json:"floats,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FloatsReply) Reset() {
+	*x = FloatsReply{}
+	mi := &file_pare_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FloatsReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FloatsReply) ProtoMessage() {}
+
+func (x *FloatsReply) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FloatsReply.ProtoReflect.Descriptor instead.
+func (*FloatsReply) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *FloatsReply) GetFloats() []float32 {
+	if x != nil {
+		return x.Floats
+	}
+	return nil
+}
+
 type RegisterRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Parent        string                 `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
@@ -3155,7 +3251,7 @@ type RegisterRequest struct {
 
 func (x *RegisterRequest) Reset() {
 	*x = RegisterRequest{}
-	mi := &file_pare_proto_msgTypes[46]
+	mi := &file_pare_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3167,7 +3263,7 @@ func (x *RegisterRequest) String() string {
 func (*RegisterRequest) ProtoMessage() {}
 
 func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[46]
+	mi := &file_pare_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3180,7 +3276,7 @@ func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterRequest.ProtoReflect.Descriptor instead.
 func (*RegisterRequest) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{46}
+	return file_pare_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RegisterRequest) GetParent() string {
@@ -3235,7 +3331,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_pare_proto_msgTypes[47]
+	mi := &file_pare_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3247,7 +3343,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[47]
+	mi := &file_pare_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3260,7 +3356,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{47}
+	return file_pare_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *File) GetPath() string {
@@ -3530,7 +3626,12 @@ const file_pare_proto_rawDesc = "" +
 	"\x06device\x18\x02 \x01(\x03R\x06device\x12 \n" +
 	"\fkv_per_token\x18\x03 \x01(\x03R\n" +
 	"kvPerToken\x12%\n" +
-	"\x0econtext_tokens\x18\x04 \x01(\x03R\rcontextTokens\"\xaf\x01\n" +
+	"\x0econtext_tokens\x18\x04 \x01(\x03R\rcontextTokens\"7\n" +
+	"\rFloatsRequest\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\rR\x04type\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"%\n" +
+	"\vFloatsReply\x12\x16\n" +
+	"\x06floats\x18\x01 \x03(\x02R\x06floats\"\xaf\x01\n" +
 	"\x0fRegisterRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -3547,7 +3648,7 @@ const file_pare_proto_rawDesc = "" +
 	"\x04Plan\x12\x1b.pare.plugin.v1.PlanRequest\x1a\x19.pare.plugin.v1.PlanReply\x12>\n" +
 	"\x05Prune\x12\x19.pare.plugin.v1.PruneCall\x1a\x18.pare.plugin.v1.Progress0\x01\x12D\n" +
 	"\bEvaluate\x12\x1c.pare.plugin.v1.EvaluateCall\x1a\x18.pare.plugin.v1.Progress0\x01\x12>\n" +
-	"\x05Sweep\x12\x19.pare.plugin.v1.SweepCall\x1a\x18.pare.plugin.v1.Progress0\x012\x9a\x05\n" +
+	"\x05Sweep\x12\x19.pare.plugin.v1.SweepCall\x1a\x18.pare.plugin.v1.Progress0\x012\xe0\x05\n" +
 	"\x04Host\x12A\n" +
 	"\x05Model\x12\x1c.pare.plugin.v1.ModelRequest\x1a\x1a.pare.plugin.v1.ModelReply\x12C\n" +
 	"\x05Trace\x12\x1c.pare.plugin.v1.TraceRequest\x1a\x1a.pare.plugin.v1.TraceDelta0\x01\x12J\n" +
@@ -3557,7 +3658,8 @@ const file_pare_proto_rawDesc = "" +
 	"\n" +
 	"Transcribe\x12!.pare.plugin.v1.TranscribeRequest\x1a\x1f.pare.plugin.v1.TranscribeReply\x12E\n" +
 	"\bGenerate\x12\x1f.pare.plugin.v1.GenerateRequest\x1a\x16.pare.plugin.v1.Answer0\x01\x12M\n" +
-	"\tFootprint\x12 .pare.plugin.v1.FootprintRequest\x1a\x1e.pare.plugin.v1.FootprintReply\x12G\n" +
+	"\tFootprint\x12 .pare.plugin.v1.FootprintRequest\x1a\x1e.pare.plugin.v1.FootprintReply\x12D\n" +
+	"\x06Floats\x12\x1d.pare.plugin.v1.FloatsRequest\x1a\x1b.pare.plugin.v1.FloatsReply\x12G\n" +
 	"\bRegister\x12\x1f.pare.plugin.v1.RegisterRequest\x1a\x1a.pare.plugin.v1.ModelReplyB\x19Z\x17pare/plugin/internal/pbb\x06proto3"
 
 var (
@@ -3572,7 +3674,7 @@ func file_pare_proto_rawDescGZIP() []byte {
 	return file_pare_proto_rawDescData
 }
 
-var file_pare_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_pare_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_pare_proto_goTypes = []any{
 	(*Empty)(nil),             // 0: pare.plugin.v1.Empty
 	(*Description)(nil),       // 1: pare.plugin.v1.Description
@@ -3620,8 +3722,10 @@ var file_pare_proto_goTypes = []any{
 	(*Answer)(nil),            // 43: pare.plugin.v1.Answer
 	(*FootprintRequest)(nil),  // 44: pare.plugin.v1.FootprintRequest
 	(*FootprintReply)(nil),    // 45: pare.plugin.v1.FootprintReply
-	(*RegisterRequest)(nil),   // 46: pare.plugin.v1.RegisterRequest
-	(*File)(nil),              // 47: pare.plugin.v1.File
+	(*FloatsRequest)(nil),     // 46: pare.plugin.v1.FloatsRequest
+	(*FloatsReply)(nil),       // 47: pare.plugin.v1.FloatsReply
+	(*RegisterRequest)(nil),   // 48: pare.plugin.v1.RegisterRequest
+	(*File)(nil),              // 49: pare.plugin.v1.File
 }
 var file_pare_proto_depIdxs = []int32{
 	5,  // 0: pare.plugin.v1.ProfileRequest.corpus:type_name -> pare.plugin.v1.Corpus
@@ -3659,7 +3763,7 @@ var file_pare_proto_depIdxs = []int32{
 	40, // 32: pare.plugin.v1.TranscribeReply.transcripts:type_name -> pare.plugin.v1.Transcript
 	29, // 33: pare.plugin.v1.GenerateRequest.variants:type_name -> pare.plugin.v1.Variant
 	29, // 34: pare.plugin.v1.FootprintRequest.variant:type_name -> pare.plugin.v1.Variant
-	47, // 35: pare.plugin.v1.RegisterRequest.adapter:type_name -> pare.plugin.v1.File
+	49, // 35: pare.plugin.v1.RegisterRequest.adapter:type_name -> pare.plugin.v1.File
 	0,  // 36: pare.plugin.v1.Pruner.Describe:input_type -> pare.plugin.v1.Empty
 	14, // 37: pare.plugin.v1.Pruner.Profile:input_type -> pare.plugin.v1.ProfileCall
 	7,  // 38: pare.plugin.v1.Pruner.Plan:input_type -> pare.plugin.v1.PlanRequest
@@ -3674,24 +3778,26 @@ var file_pare_proto_depIdxs = []int32{
 	39, // 47: pare.plugin.v1.Host.Transcribe:input_type -> pare.plugin.v1.TranscribeRequest
 	42, // 48: pare.plugin.v1.Host.Generate:input_type -> pare.plugin.v1.GenerateRequest
 	44, // 49: pare.plugin.v1.Host.Footprint:input_type -> pare.plugin.v1.FootprintRequest
-	46, // 50: pare.plugin.v1.Host.Register:input_type -> pare.plugin.v1.RegisterRequest
-	1,  // 51: pare.plugin.v1.Pruner.Describe:output_type -> pare.plugin.v1.Description
-	19, // 52: pare.plugin.v1.Pruner.Profile:output_type -> pare.plugin.v1.Progress
-	20, // 53: pare.plugin.v1.Pruner.Plan:output_type -> pare.plugin.v1.PlanReply
-	19, // 54: pare.plugin.v1.Pruner.Prune:output_type -> pare.plugin.v1.Progress
-	19, // 55: pare.plugin.v1.Pruner.Evaluate:output_type -> pare.plugin.v1.Progress
-	19, // 56: pare.plugin.v1.Pruner.Sweep:output_type -> pare.plugin.v1.Progress
-	3,  // 57: pare.plugin.v1.Host.Model:output_type -> pare.plugin.v1.ModelReply
-	25, // 58: pare.plugin.v1.Host.Trace:output_type -> pare.plugin.v1.TraceDelta
-	27, // 59: pare.plugin.v1.Host.Tokenize:output_type -> pare.plugin.v1.TokenizeReply
-	32, // 60: pare.plugin.v1.Host.Score:output_type -> pare.plugin.v1.ScoreReply
-	36, // 61: pare.plugin.v1.Host.Observe:output_type -> pare.plugin.v1.Observation
-	41, // 62: pare.plugin.v1.Host.Transcribe:output_type -> pare.plugin.v1.TranscribeReply
-	43, // 63: pare.plugin.v1.Host.Generate:output_type -> pare.plugin.v1.Answer
-	45, // 64: pare.plugin.v1.Host.Footprint:output_type -> pare.plugin.v1.FootprintReply
-	3,  // 65: pare.plugin.v1.Host.Register:output_type -> pare.plugin.v1.ModelReply
-	51, // [51:66] is the sub-list for method output_type
-	36, // [36:51] is the sub-list for method input_type
+	46, // 50: pare.plugin.v1.Host.Floats:input_type -> pare.plugin.v1.FloatsRequest
+	48, // 51: pare.plugin.v1.Host.Register:input_type -> pare.plugin.v1.RegisterRequest
+	1,  // 52: pare.plugin.v1.Pruner.Describe:output_type -> pare.plugin.v1.Description
+	19, // 53: pare.plugin.v1.Pruner.Profile:output_type -> pare.plugin.v1.Progress
+	20, // 54: pare.plugin.v1.Pruner.Plan:output_type -> pare.plugin.v1.PlanReply
+	19, // 55: pare.plugin.v1.Pruner.Prune:output_type -> pare.plugin.v1.Progress
+	19, // 56: pare.plugin.v1.Pruner.Evaluate:output_type -> pare.plugin.v1.Progress
+	19, // 57: pare.plugin.v1.Pruner.Sweep:output_type -> pare.plugin.v1.Progress
+	3,  // 58: pare.plugin.v1.Host.Model:output_type -> pare.plugin.v1.ModelReply
+	25, // 59: pare.plugin.v1.Host.Trace:output_type -> pare.plugin.v1.TraceDelta
+	27, // 60: pare.plugin.v1.Host.Tokenize:output_type -> pare.plugin.v1.TokenizeReply
+	32, // 61: pare.plugin.v1.Host.Score:output_type -> pare.plugin.v1.ScoreReply
+	36, // 62: pare.plugin.v1.Host.Observe:output_type -> pare.plugin.v1.Observation
+	41, // 63: pare.plugin.v1.Host.Transcribe:output_type -> pare.plugin.v1.TranscribeReply
+	43, // 64: pare.plugin.v1.Host.Generate:output_type -> pare.plugin.v1.Answer
+	45, // 65: pare.plugin.v1.Host.Footprint:output_type -> pare.plugin.v1.FootprintReply
+	47, // 66: pare.plugin.v1.Host.Floats:output_type -> pare.plugin.v1.FloatsReply
+	3,  // 67: pare.plugin.v1.Host.Register:output_type -> pare.plugin.v1.ModelReply
+	52, // [52:68] is the sub-list for method output_type
+	36, // [36:52] is the sub-list for method input_type
 	36, // [36:36] is the sub-list for extension type_name
 	36, // [36:36] is the sub-list for extension extendee
 	0,  // [0:36] is the sub-list for field type_name
@@ -3708,7 +3814,7 @@ func file_pare_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pare_proto_rawDesc), len(file_pare_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   48,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

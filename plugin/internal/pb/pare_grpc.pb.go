@@ -339,6 +339,7 @@ const (
 	Host_Transcribe_FullMethodName = "/pare.plugin.v1.Host/Transcribe"
 	Host_Generate_FullMethodName   = "/pare.plugin.v1.Host/Generate"
 	Host_Footprint_FullMethodName  = "/pare.plugin.v1.Host/Footprint"
+	Host_Floats_FullMethodName     = "/pare.plugin.v1.Host/Floats"
 	Host_Register_FullMethodName   = "/pare.plugin.v1.Host/Register"
 )
 
@@ -356,6 +357,7 @@ type HostClient interface {
 	Transcribe(ctx context.Context, in *TranscribeRequest, opts ...grpc.CallOption) (*TranscribeReply, error)
 	Generate(ctx context.Context, in *GenerateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Answer], error)
 	Footprint(ctx context.Context, in *FootprintRequest, opts ...grpc.CallOption) (*FootprintReply, error)
+	Floats(ctx context.Context, in *FloatsRequest, opts ...grpc.CallOption) (*FloatsReply, error)
 	Register(ctx context.Context, in *RegisterRequest, opts ...grpc.CallOption) (*ModelReply, error)
 }
 
@@ -483,6 +485,16 @@ func (c *hostClient) Footprint(ctx context.Context, in *FootprintRequest, opts .
 	return out, nil
 }
 
+func (c *hostClient) Floats(ctx context.Context, in *FloatsRequest, opts ...grpc.CallOption) (*FloatsReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FloatsReply)
+	err := c.cc.Invoke(ctx, Host_Floats_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *hostClient) Register(ctx context.Context, in *RegisterRequest, opts ...grpc.CallOption) (*ModelReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ModelReply)
@@ -507,6 +519,7 @@ type HostServer interface {
 	Transcribe(context.Context, *TranscribeRequest) (*TranscribeReply, error)
 	Generate(*GenerateRequest, grpc.ServerStreamingServer[Answer]) error
 	Footprint(context.Context, *FootprintRequest) (*FootprintReply, error)
+	Floats(context.Context, *FloatsRequest) (*FloatsReply, error)
 	Register(context.Context, *RegisterRequest) (*ModelReply, error)
 	mustEmbedUnimplementedHostServer()
 }
@@ -541,6 +554,9 @@ func (UnimplementedHostServer) Generate(*GenerateRequest, grpc.ServerStreamingSe
 }
 func (UnimplementedHostServer) Footprint(context.Context, *FootprintRequest) (*FootprintReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Footprint not implemented")
+}
+func (UnimplementedHostServer) Floats(context.Context, *FloatsRequest) (*FloatsReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Floats not implemented")
 }
 func (UnimplementedHostServer) Register(context.Context, *RegisterRequest) (*ModelReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Register not implemented")
@@ -682,6 +698,24 @@ func _Host_Footprint_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Host_Floats_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FloatsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServer).Floats(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Host_Floats_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServer).Floats(ctx, req.(*FloatsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Host_Register_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RegisterRequest)
 	if err := dec(in); err != nil {
@@ -722,6 +756,10 @@ var Host_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Footprint",
 			Handler:    _Host_Footprint_Handler,
+		},
+		{
+			MethodName: "Floats",
+			Handler:    _Host_Floats_Handler,
 		},
 		{
 			MethodName: "Register",
