@@ -13,6 +13,9 @@ func checkChanges(f *gguf.File, changes []Change) (map[string]Change, error) {
 	byName := make(map[string]Change, len(changes))
 	for _, c := range changes {
 		t, ok := f.Tensor(c.Name)
+		if !ok && c.Name == ownHead && c.Dense != nil {
+			t, ok = f.Tensor(embedding)
+		}
 		if !ok {
 			return nil, fmt.Errorf("tensor %q: the model has none of that name: are the changes for another model?", c.Name)
 		}

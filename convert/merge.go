@@ -3,7 +3,6 @@ package convert
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -26,10 +25,6 @@ type MergeConfig struct {
 	// Moments, unless it is nil, returns the second moments of what the tensor
 	// multiplies, or nil. With them much more of a small change survives.
 	Moments func(name string) *quant.Moments
-
-	// Floats reads the types for which quant.Floats has no code book. Without it a
-	// change to a tensor of such a type is an error.
-	Floats func(t gguf.TensorType, data []byte) ([]float32, error)
 }
 
 // MergeResult tells what Merge wrote.
@@ -45,6 +40,9 @@ type MergeResult struct {
 // stored in its type as quant.Requantize does it. Everything else is copied byte for
 // byte. One changed tensor at a time is in memory. Without changes and words for
 // them the file is the same.
+//
+// A model whose embedding makes its logits, too, gets an output.weight of its own, in
+// the embedding's type, if that is changed.
 //
 // A change that does not fit is an error that names its tensor. If Merge fails, dst
 // is as it was before and src is never changed. progress, unless it is nil, is told
@@ -75,6 +73,12 @@ func merged(ctx context.Context, src *gguf.File, changes []Change, cfg MergeConf
 		}
 	}
 	layout := src.Layout()
+	if _, ok := src.Tensor(ownHead); !ok && byName[ownHead].Dense != nil {
+		shared, _ := src.Tensor(embedding)
+		s := src.Source(shared)
+		s.Name = ownHead
+		layout.Tensors = append(layout.Tensors, s)
+	}
 	for i, s := range layout.Tensors {
 		change, ok := byName[s.Name]
 		if !ok {
@@ -158,9 +162,6 @@ func (m merging) data(ctx context.Context) (io.Reader, error) {
 		}
 		b, err = quant.Requantize(m.to, old, w, m.change.In, h)
 	}
-	if errors.Is(err, quant.ErrCodebook) {
-		err = fmt.Errorf("%w: promote the tensor to another type, such as Q8_0", err)
-	}
 	return bytes.NewReader(b), err
 }
 
@@ -171,9 +172,6 @@ func (m merging) numbers(old []byte) ([]float32, error) {
 		return c.Dense, nil
 	}
 	w, err := quant.Floats(m.old.Type, old)
-	if errors.Is(err, quant.ErrCodebook) && m.cfg.Floats != nil {
-		w, err = m.cfg.Floats(m.old.Type, old)
-	}
 	if err != nil {
 		return nil, err
 	}

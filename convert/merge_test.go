@@ -151,32 +151,6 @@ func TestMergePromotes(t *testing.T) {
 	sameBesides(t, src, f, r.Changed)
 }
 
-// A type whose numbers Pare cannot read is read by who can.
-func TestMergeAsksForCodeBooks(t *testing.T) {
-	src := read(t, matrices().Bytes())
-	a := make([]float32, 256)
-	a[7] = 1
-	c := Change{Name: "blk.1.attn_q.weight", Out: 1, In: 256, Rank: 1, Scale: 1, A: a, B: []float32{1}}
-	cfg := MergeConfig{
-		Promote: map[string]gguf.TensorType{c.Name: gguf.F32},
-		Floats: func(typ gguf.TensorType, data []byte) ([]float32, error) {
-			if typ != gguf.IQ2_S || len(data) != 82 {
-				t.Errorf("asked for %d bytes of %v", len(data), typ)
-			}
-			return make([]float32, 256), nil
-		},
-	}
-	f, _ := merge(t, src, []Change{c}, cfg)
-	if got := numbersOf(t, f, c.Name); !slices.Equal(got, a) {
-		t.Errorf("numbers %v", got)
-	}
-	cfg.Promote = nil
-	_, err := Merge(t.Context(), src, filepath.Join(t.TempDir(), "x"), []Change{c}, cfg, nil)
-	if !errors.Is(err, quant.ErrCodebook) || !strings.Contains(err.Error(), "promote") {
-		t.Errorf("not promoted: %v", err)
-	}
-}
-
 func TestMergeTakesMoments(t *testing.T) {
 	src := read(t, matrices().Bytes())
 	asked := ""
@@ -245,5 +219,36 @@ func TestMergeCanBeCancelled(t *testing.T) {
 	_, err := Merge(ctx, read(t, matrices().Bytes()), filepath.Join(folder, "x"), []Change{productChange("blk.0.attn_k.weight")}, MergeConfig{}, nil)
 	if left, _ := os.ReadDir(folder); !errors.Is(err, context.Canceled) || len(left) != 0 {
 		t.Errorf("error %v, left %v", err, left)
+	}
+}
+
+// A head that is the embedding is changed by giving the model another one.
+func TestMergeGivesAHeadOfItsOwn(t *testing.T) {
+	b := matrices()
+	b.Tensors[0].Shape = []uint64{8, 1} // token_embd.weight
+	src := read(t, b.Bytes())
+	words, _ := src.Tensor("token_embd.weight")
+	w := numbersOf(t, src, "token_embd.weight")
+	for i := range w {
+		w[i] += float32(i)
+	}
+	change := Change{Name: "output.weight", Out: int(words.Shape[1]), In: int(words.Shape[0]), Dense: w}
+	f, r := merge(t, src, []Change{change}, MergeConfig{})
+	if want := []string{"output.weight"}; !slices.Equal(r.Changed, want) {
+		t.Errorf("changed %q, want %q", r.Changed, want)
+	}
+	if got := numbersOf(t, f, "output.weight"); !slices.Equal(got, w) {
+		t.Errorf("the head is %v, want %v", got, w)
+	}
+	if before, after := numbersOf(t, src, "token_embd.weight"), numbersOf(t, f, "token_embd.weight"); !slices.Equal(before, after) {
+		t.Error("the embedding has changed, too")
+	}
+	if len(f.Tensors) != len(src.Tensors)+1 {
+		t.Errorf("%d tensors became %d", len(src.Tensors), len(f.Tensors))
+	}
+	product := change
+	product.Dense, product.Rank, product.Scale, product.A, product.B = nil, 1, 1, make([]float32, change.In), make([]float32, change.Out)
+	if _, err := Merge(t.Context(), src, filepath.Join(t.TempDir(), "x.gguf"), []Change{product}, MergeConfig{}, nil); err == nil {
+		t.Error("an adapter beside no matrix: no error")
 	}
 }

@@ -49,6 +49,7 @@ type anatomy struct {
 	factors     bool // tensors may bend its frequencies
 	headNorms   bool // queries and keys are normalised head by head
 	postNorms   bool // a norm after attention and after feed-forward, too
+	tied        bool // logits are made by the embedding whatever the file has
 	gemma       bool // GELU, embeddings scaled by √H, attention scaled as gemmaScale says
 	fused       bool
 }
@@ -56,7 +57,7 @@ type anatomy struct {
 // anatomies holds the architectures that Pare can compute. The source is what
 // llama.cpp builds for each (src/models and llama-model.cpp in Ollama v0.17).
 var anatomies = map[string]anatomy{
-	"gemma2": {gemma: true, postNorms: true},
+	"gemma2": {gemma: true, postNorms: true, tied: true},
 	"gemma3": {gemma: true, postNorms: true, headNorms: true},
 	"llama":  {interleaved: true, factors: true}, // and Mistral, SmolLM, …
 	"phi3":   {fused: true, factors: true},
@@ -100,13 +101,27 @@ func NetworkOf(f *gguf.File) (Network, error) {
 	return n, nil
 }
 
-// outputMatrix names the tensor that makes logits. llama.cpp does not look for one of
-// gemma2's own.
+// The tensors that can make logits.
+const (
+	ownHead   = "output.weight"
+	embedding = "token_embd.weight" // where a model has no ownHead
+)
+
+// outputMatrix names the tensor that makes logits.
 func outputMatrix(f *gguf.File, architecture string) string {
-	if _, ok := f.Tensor("output.weight"); ok && architecture != "gemma2" {
-		return "output.weight"
+	if _, ok := f.Tensor(ownHead); ok && !anatomies[architecture].tied {
+		return ownHead
 	}
-	return "token_embd.weight"
+	return embedding
+}
+
+// OwnHead names the output matrix that the model has when it is trained apart from the
+// embedding, or is "" if it can have none of its own.
+func (n *Network) OwnHead() string {
+	if anatomies[n.Architecture].tied {
+		return ""
+	}
+	return ownHead
 }
 
 // readLayers reads the counts of heads and neurons.
@@ -195,11 +210,11 @@ func (n *Network) norms(a anatomy) map[string]int {
 // with its shape, and none that the graph would pass over. What belongs to other
 // towers is left alone.
 func (n *Network) readTensors(f *gguf.File, a anatomy) error {
-	embedding, ok := f.Tensor("token_embd.weight")
-	if !ok || len(embedding.Shape) != 2 || embedding.Shape[0] != uint64(n.Hidden) || embedding.Shape[1] > math.MaxInt32 {
-		return fmt.Errorf("token_embd.weight is missing or not %d wide: %w", n.Hidden, ErrUnfit)
+	words, ok := f.Tensor(embedding)
+	if !ok || len(words.Shape) != 2 || words.Shape[0] != uint64(n.Hidden) || words.Shape[1] > math.MaxInt32 {
+		return fmt.Errorf("%s is missing or not %d wide: %w", embedding, n.Hidden, ErrUnfit)
 	}
-	n.Vocabulary = int(embedding.Shape[1])
+	n.Vocabulary = int(words.Shape[1])
 	want := map[string][]uint64{
 		"output_norm.weight": {uint64(n.Hidden)},
 		n.Output:             {uint64(n.Hidden), uint64(n.Vocabulary)},
@@ -231,7 +246,7 @@ func (n *Network) refuseUnknown(f *gguf.File, a anatomy, known map[string][]uint
 		weight, biased := strings.CutSuffix(t.Name, ".bias")
 		matrix := known[weight+".weight"]
 		switch _, _, inLayer := blockTensor(t.Name); {
-		case known[t.Name] != nil, t.Name == "token_embd.weight":
+		case known[t.Name] != nil, t.Name == embedding:
 		case biased && len(matrix) == 2 && len(t.Shape) == 1 && t.Shape[0] == matrix[1]:
 		case a.factors && strings.HasPrefix(t.Name, "rope_f"):
 		case inLayer || strings.HasPrefix(t.Name, "output") || strings.HasPrefix(t.Name, "rope"):

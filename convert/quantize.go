@@ -97,7 +97,7 @@ func quantized(ctx context.Context, src *gguf.File, name string) (gguf.Layout, Q
 	s := storing{mix: mix, layers: m.Layers, tied: true}
 	s.experts = metadata{f: src, arch: m.Architecture}.number("expert_count", 0)
 	for _, t := range src.Tensors {
-		s.tied = s.tied && t.Name != "output.weight"
+		s.tied = s.tied && t.Name != ownHead
 	}
 	layout := src.Layout()
 	for i, t := range layout.Tensors {
@@ -182,7 +182,7 @@ func (s storing) wanted(t gguf.Tensor) gguf.TensorType {
 	within := func(part string) bool { return strings.Contains(t.Name, part) }
 	layer, _, _ := blockTensor(t.Name)
 	switch {
-	case t.Name == "output.weight", t.Name == "token_embd.weight" && s.tied:
+	case t.Name == ownHead, t.Name == embedding && s.tied:
 		return gguf.Q6_K
 	case slices.ContainsFunc(latent, within), s.experts == 8 && (within("attn_v.") || within("attn_k.")):
 		return gguf.Q8_0

@@ -47,7 +47,7 @@ func newStudent(n *Network, f *gguf.File, cfg Config, embeds bool) (*student, er
 	network := *n
 	head := network.Output
 	if cfg.Head {
-		network.Output = "output.weight"
+		network.Output = network.OwnHead()
 	}
 	stored, err := network.Read(f, Part{
 		From: cfg.First, To: len(n.Layers), Embedding: embeds, Head: cfg.Loss != LossHidden, Bits: cfg.Bits,

@@ -35,8 +35,7 @@ func (p Patient) config(base string, n *repair.Network) (repair.Config, error) {
 		for l := max(0, left-partialLayers); l < left; l++ {
 			c.Layers = append(c.Layers, l)
 		}
-		// A head that is the embedding too stays: changed alone it would need a matrix of its own.
-		c.First, c.Dense, c.Head = c.Layers[0], true, r.Loss != plugin.LossHidden && n.Output == "output.weight"
+		c.First, c.Dense, c.Head = c.Layers[0], true, r.Loss != plugin.LossHidden && n.OwnHead() != ""
 	case plugin.RepairFull:
 		c.Layers, c.First, c.Dense = nil, 0, true
 	}
