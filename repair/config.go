@@ -54,10 +54,11 @@ type Config struct {
 	Clip         float64 `json:"clip"`    // global norm of the gradient at most; default 1
 	Seed         int64   `json:"seed"`
 
-	Check     int    `json:"check"`     // steps from one measurement of the held-out loss to the next; default a tenth of Steps
-	Patience  int    `json:"patience"`  // end when so many measurements in a row were no better than the best; default 3
-	Save      int    `json:"save"`      // steps from checkpoint to checkpoint; default Check
-	Recompute string `json:"recompute"` // what the backward pass computes again rather than find in memory: RecomputeNothing, …
+	Check     int     `json:"check"`            // steps from one measurement of the held-out loss to the next; default a tenth of Steps
+	Patience  int     `json:"patience"`         // end when so many measurements in a row were no better than the best; default 3
+	Enough    float64 `json:"enough,omitempty"` // held-out loss at which training ends; 0 for never
+	Save      int     `json:"save"`             // steps from checkpoint to checkpoint; default Check
+	Recompute string  `json:"recompute"`        // what the backward pass computes again rather than find in memory: RecomputeNothing, …
 }
 
 // withDefaults fills in what is zero.
@@ -106,6 +107,8 @@ func (c Config) Validate(n *Network) error {
 		return fmt.Errorf("config: Bits is %d: give 4 or 8, or 0 for weights as they are stored", c.Bits)
 	case c.Head && c.Loss == LossHidden:
 		return fmt.Errorf("config: Head is trained by %s or %s: the loss %s does not come to it", LossDistill, LossNext, LossHidden)
+	case c.Head && n.OwnHead() == "":
+		return fmt.Errorf("config: Head cannot be trained: the output matrix of %s models is their embedding", n.Architecture)
 	case len(c.Layers) == 0 && !c.Head:
 		return fmt.Errorf("config: Layers is empty: give at least one")
 	}
@@ -137,6 +140,8 @@ func (c Config) validateSteps() error {
 		return fmt.Errorf("config: WarmUp is %d: give fewer than the %d steps", c.WarmUp, c.Steps)
 	case !(c.LearningRate > 0 && c.LearningRate <= 1):
 		return fmt.Errorf("config: LearningRate is %g: give more than 0 and at most 1", c.LearningRate)
+	case !(c.Enough >= 0):
+		return fmt.Errorf("config: Enough is %g: give a loss, or 0 for none", c.Enough)
 	case !(c.Decay >= 0 && c.Decay < 1):
 		return fmt.Errorf("config: Decay is %g: give 0 or more and less than 1", c.Decay)
 	case !(c.Clip > 0):

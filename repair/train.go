@@ -329,6 +329,9 @@ func (t *training) measure(ctx context.Context, step *Step) error {
 	for i := range t.parameters {
 		copy(t.values[valuesOf*i+bestAt], t.values[valuesOf*i+valueAt])
 	}
+	if loss <= t.cfg.Enough && t.Step < t.cfg.Steps {
+		t.Stopped = fmt.Sprintf("the held-out loss fell to %.4g, and %.4g was enough", loss, t.cfg.Enough)
+	}
 	return nil
 }
 

@@ -108,13 +108,18 @@ func (t school) merged(ctx context.Context, name string, trained repair.Result, 
 		return m, fmt.Errorf("read the merged model: %w", err)
 	}
 	defer f.Close()
-	loss, err := repair.HeldLoss(ctx, t.backend, t.network, f, t.cfg, t.held)
+	network, err := repair.NewNetwork(f) // a trained head may be new to it
+	if err != nil {
+		return m, err
+	}
+	loss, err := repair.HeldLoss(ctx, t.backend, network, f, t.cfg, t.held)
 	m.kept = (trained.Before - loss) / (trained.Before - trained.After)
 	return m, err
 }
 
-// tune trains the scales and minima of what was rounded, which takes none of it back:
-// the error that rounding made all over a matrix is made good by numbers that are
+// tune trains the scales and minima of what was rounded until enough of the gain is back,
+// for as many steps as the adapters had at most. It takes none of the rounding back: the
+// error that rounding made all over a matrix is made good by numbers that are
 // stored finely enough (PEQA, arXiv 2305.14152). It returns what came of it, or m if that is
 // no better, and the steps that led there.
 func (t school) tune(ctx context.Context, m mergedFile, trained repair.Result, event func(plugin.Event)) (mergedFile, int, error) {
@@ -125,14 +130,20 @@ func (t school) tune(ctx context.Context, m mergedFile, trained repair.Result, e
 	defer rounded.Close()
 	c := t.cfg
 	c.Base, c.Scales, c.Dropout = m.Digest, true, 0
-	c.Steps = max(c.Steps/2, 10)
+	c.Dense, c.Head = false, false
+	c.Steps = max(c.Steps, 10)
 	c.WarmUp = c.Steps / 10
+	c.Enough = trained.Before - nearlyAll*(trained.Before-trained.After)
 	c.LearningRate, c.Check, c.Save = tuningRate, 0, 0
 	folder := filepath.Join(t.Folder, trainingFolder, "scales")
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return m, 0, fmt.Errorf("keep checkpoints: %w", err)
 	}
-	tuned, err := repair.Train(ctx, t.backend, t.network, rounded, c, t.data, t.held, folder, func(s repair.Step) {
+	network, err := repair.NewNetwork(rounded)
+	if err != nil {
+		return m, 0, err
+	}
+	tuned, err := repair.Train(ctx, t.backend, network, rounded, c, t.data, t.held, folder, func(s repair.Step) {
 		event(plugin.Event{Stage: "tune", Status: status("tuning scales", s), Completed: int64(s.Step), Total: int64(c.Steps)})
 	})
 	if errors.Is(err, repair.ErrNotHealed) {
