@@ -9,6 +9,7 @@ import (
 
 	"pare/host/client"
 	"pare/integration/tinymodel"
+	"pare/plugin"
 )
 
 // TestRepair cuts layers out of a tiny model and heals it: both steps of the default
@@ -56,6 +57,37 @@ func TestRepair(t *testing.T) {
 		t.Errorf("the result has %d layers", got)
 	}
 	s.generate("healed", "The light", 4)
+	checkStore(t, s.models())
+}
+
+// TestRepairWithoutAdapters trains matrices themselves: the last layers and the head, or all.
+// Either way the model comes nearer to the uncut one, and is served. Its head was the embedding.
+func TestRepairWithoutAdapters(t *testing.T) {
+	s := startServer(t)
+	s.createTiny("tiny", tinymodel.Config{Architecture: "qwen3", Seed: 1})
+	steps, batch, length, rate := 30, 4, 64, 2e-4
+	for _, method := range []string{plugin.RepairPartial, plugin.RepairFull} {
+		last, err := s.prune(context.Background(), client.PruneRequest{
+			Model: "tiny", Name: method, Range: "3-4",
+			Repair: &client.Repair{
+				Method: method, Steps: &steps, Batch: &batch, Length: &length, LearningRate: &rate,
+				Data: &client.Corpus{Name: "opticks", Text: opticks(t)[20_000:60_000]},
+			},
+			Evaluate: &client.Evaluate{Tasks: []client.Corpus{{Text: riddles}}},
+		})
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", method, err, s.tail())
+		}
+		stages := last.Report.Repair.Stages
+		if len(stages) != 3 || stages[2].KL.Value >= stages[1].KL.Value {
+			t.Fatalf("%s: %d stages, notes %q, curve %+v", method, len(stages), last.Report.Repair.Notes, last.Report.Repair.Training)
+		}
+		t.Logf("%s: KL %.4f, before %.4f", method, stages[2].KL.Value, stages[1].KL.Value)
+		s.generate(method, "The light", 4)
+	}
+	if _, ok := s.gguf(plugin.RepairPartial).Tensor("output.weight"); !ok {
+		t.Error("the trained head is not in the file")
+	}
 	checkStore(t, s.models())
 }
 

@@ -12,7 +12,8 @@ import (
 //
 // A change smaller than half a step between two codes would be lost if each number
 // took the nearest code. So the error that is made in one column is made good in
-// others, as far as the matrix's inputs go together: h tells how. Without it the
+// others, as far as the matrix's inputs go together: h tells how. With it scales and
+// codes then take turns to make what is left of the error smaller. Without it the
 // change itself tells, for what training changes are directions that inputs take;
 // that keeps less of it. Either way the same numbers give the same bytes.
 func Requantize(t gguf.TensorType, old []byte, w []float32, cols int, h *Moments) ([]byte, error) {

@@ -49,6 +49,10 @@ var presets = map[string][]preset{
 	},
 }
 
+// denseShare is the learning rate of the matrices themselves, as a share of that of
+// adapters: all their numbers move by it.
+const denseShare = 0.1
+
 // Settings returns r with its defaults for a model of so many layers that lost
 // removed of them, or an error that names the field at fault.
 func Settings(r plugin.Repair, layers, removed int) (plugin.Repair, error) {
@@ -64,6 +68,9 @@ func Settings(r plugin.Repair, layers, removed int) (plugin.Repair, error) {
 	rows := presets[r.Preset]
 	row := rows[slices.IndexFunc(rows, func(p preset) bool { return share <= p.upTo+1e-9 || p.upTo == 1 })]
 	r.Rank = cmp.Or(r.Rank, row.rank)
+	if r.Method == plugin.RepairPartial || r.Method == plugin.RepairFull {
+		row.rate *= denseShare
+	}
 	r.LearningRate = cmp.Or(r.LearningRate, row.rate)
 	r.Steps = cmp.Or(r.Steps, row.steps)
 	r.WarmUp = min(cmp.Or(r.WarmUp, max(1, row.warmUp*r.Steps/row.steps)), r.Steps)

@@ -34,6 +34,11 @@ func TestSettingsFollowTheRate(t *testing.T) {
 	if r, err := Settings(plugin.Repair{Preset: "review", Steps: 75}, 30, 6); err != nil || r.WarmUp != 5 {
 		t.Errorf("half the steps have a warm-up of %d, want half of 10: %v", r.WarmUp, err)
 	}
+	for _, method := range []string{plugin.RepairPartial, plugin.RepairFull} {
+		if r, err := Settings(plugin.Repair{Method: method}, 30, 6); err != nil || r.LearningRate != 1e-4 {
+			t.Errorf("%s has a learning rate of %v: %v", method, r.LearningRate, err)
+		}
+	}
 	r, err := Settings(plugin.Repair{Rank: 4, Alpha: 4, Steps: 7, LearningRate: 1e-3}, 30, 6)
 	if err != nil || r.Rank != 4 || r.Alpha != 4 || r.Steps != 7 || r.LearningRate != 1e-3 || r.WarmUp != 1 {
 		t.Errorf("what was given is changed: %+v, %v", r, err)

@@ -35,7 +35,9 @@ func (p Patient) config(base string, n *repair.Network) (repair.Config, error) {
 		for l := max(0, left-partialLayers); l < left; l++ {
 			c.Layers = append(c.Layers, l)
 		}
-		c.First, c.Dense, c.Head = c.Layers[0], true, r.Loss != plugin.LossHidden && n.OwnHead() != ""
+		// Behind the cut a layer's input is no longer what the uncut model has there.
+		c.First = min(c.Layers[0], max(0, p.Remove[0]-1))
+		c.Dense, c.Head = true, r.Loss != plugin.LossHidden && n.OwnHead() != ""
 	case plugin.RepairFull:
 		c.Layers, c.First, c.Dense = nil, 0, true
 	}
