@@ -168,11 +168,12 @@ type Job struct {
 
 // An Event is one step of progress. Stage names what runs now: "trace",
 // "profile", "try" (candidates are run without their layers), "plan", "cut",
-// "answer" (the model writes what it is repaired with), "observe", "fit" (closed
-// form), "train", "merge", "evaluate", "sweep", "register"; the server adds "wait"
+// "quantize" (the cut model is stored in other types), "answer" (the model writes what
+// it is repaired with), "observe", "fit" (closed form), "train", "merge", "tune" (scales
+// are trained), "evaluate", "sweep", "register"; the server adds "wait"
 // and "plugin". Completed and Total are in bytes of text (trace), bytes of the file
-// (cut, merge), tokens (try, answer, observe, evaluate, sweep) or steps (train);
-// Total is 0 where nothing is counted.
+// (cut, quantize, merge), tokens (try, answer, observe, evaluate, sweep) or steps (train,
+// tune); Total is 0 where nothing is counted.
 type Event struct {
 	Stage     string
 	Status    string

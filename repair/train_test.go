@@ -371,6 +371,21 @@ func seedWith(example, place int) (seed int64) {
 	}
 }
 
+// Where a loss is enough, training ends as soon as it is there, with what it has.
+func TestTrainStopsWhenItIsEnough(t *testing.T) {
+	n, f, all := tiny(t, 8, false)
+	c := quick()
+	whole, err := train(t, n, f, c, all, all[:3], t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Enough, c.Check = (whole.Before+whole.After)/2, 1
+	r, err := train(t, n, f, c, all, all[:3], t.TempDir())
+	if err != nil || !strings.Contains(r.Stopped, "was enough") || r.Best >= whole.Best || r.After > c.Enough || r.After >= r.Before {
+		t.Errorf("stopped %q, best step %d of %d, loss %g, enough %g: %v", r.Stopped, r.Best, whole.Best, r.After, c.Enough, err)
+	}
+}
+
 func TestTrainRefuses(t *testing.T) {
 	n, f, all := tiny(t, 4, false)
 	for name, c := range map[string]struct {
