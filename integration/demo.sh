@@ -23,7 +23,7 @@ for _ in $(seq 100); do
 	sleep 0.2
 done
 
-echo "This takes ten to fifteen minutes on two cores, half of them for the repair."
+echo "This takes about ten minutes on two cores, six of them for the repair."
 say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; }
 run() { say "$@"; "$pare" "${@:2}"; }
 ask() { # MODEL PROMPT: the API, and not pare run, for an answer that is the same each time
