@@ -17,10 +17,12 @@ $(call need,go,install Go 1.26 or later)
 # --- flags ------------------------------------------------------------------
 # The C++ of Ollama takes minutes to compile and is cached under these flags and
 # the path in them: they stand here alone, and the headers stand beside Go's
-# build cache, where every clone finds them.
+# build cache, where every clone finds them. Ollama's Go module has the callers of
+# ggml's AMX code, which -march=native switches on where there is AMX, and not that
+# code itself: it stays off.
 
 INCLUDE := $(abspath $(shell go env GOCACHE)/../pare/include)
-export CGO_CPPFLAGS := -I$(INCLUDE)
+export CGO_CPPFLAGS := -I$(INCLUDE) -U__AMX_INT8__
 export CGO_CFLAGS   := -O3 -march=native
 export CGO_CXXFLAGS := -O3 -march=native
 export CGO_ENABLED  := 1
