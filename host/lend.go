@@ -135,7 +135,8 @@ func (l *lent) traceOnce(ctx context.Context, session *trace.Session, s stored, 
 	if err != nil {
 		return plugin.TraceDelta{}, err
 	}
-	delta, err := session.Drain(ctx)
+	drained, err := session.Drain(ctx)
+	delta := drained.TraceDelta
 	if errors.Is(err, trace.ErrRunnerGone) {
 		return delta, plugin.Errorf(plugin.Unavailable, "trace %s: %w", name, err)
 	}

@@ -1,6 +1,10 @@
 package plugin
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+	"slices"
+)
 
 // A TraceDelta carries what was measured of a model's residual stream over a
 // number of tokens. It holds sums, never text, tokens or hidden states, so
@@ -80,10 +84,65 @@ func (s *Sums) Add(t Sums) {
 	addTo(s.Norm, t.Norm)
 }
 
+func (s *Sums) clone() Sums {
+	c := *s
+	c.Angle, c.Cosine = slices.Clone(s.Angle), slices.Clone(s.Cosine)
+	c.Step, c.Norm = slices.Clone(s.Step), slices.Clone(s.Norm)
+	return c
+}
+
 func addTo(dst, src []float64) {
 	for i, v := range src {
 		dst[i] += v
 	}
+}
+
+// Add adds t to d, which may be empty. Both must be valid, and of the same model.
+func (d *TraceDelta) Add(t TraceDelta) error {
+	for _, f := range t.Faults {
+		d.Fault(f)
+	}
+	switch {
+	case t.Layers == 0:
+	case d.Layers == 0:
+		d.Layers, d.Hidden = t.Layers, t.Hidden
+		d.All, d.Last, d.First = t.All.clone(), t.Last.clone(), t.First.clone()
+	case d.Layers != t.Layers || d.Hidden != t.Hidden:
+		return fmt.Errorf("add traces: one is of %d layers %d wide, another of %d layers %d wide", d.Layers, d.Hidden, t.Layers, t.Hidden)
+	default:
+		d.All.Add(t.All)
+		d.Last.Add(t.Last)
+		d.First.Add(t.First)
+	}
+	d.Expected += t.Expected
+	d.LeftOut += t.LeftOut
+	d.Texts = append(d.Texts, t.Texts...)
+	return nil
+}
+
+// Fault adds to the faults of d.
+func (d *TraceDelta) Fault(f Fault) {
+	for i := range d.Faults {
+		if have := d.Faults[i]; have.Reason == f.Reason && have.Counted == f.Counted {
+			d.Faults[i].Graphs += f.Graphs
+			return
+		}
+	}
+	d.Faults = append(d.Faults, f)
+}
+
+// Finite reports whether every sum is a number.
+func (d *TraceDelta) Finite() bool {
+	for _, s := range []*Sums{&d.All, &d.Last, &d.First} {
+		for _, row := range [][]float64{s.Angle, s.Cosine, s.Step, s.Norm} {
+			for _, v := range row {
+				if math.IsNaN(v) || math.IsInf(v, 0) {
+					return false
+				}
+			}
+		}
+	}
+	return true
 }
 
 // Validate reports whether the lengths of the sums agree with d.Layers, so that

@@ -28,13 +28,14 @@ var reasons = [C.FAULTS]string{
 
 const unrecognised = "no layers were recognised: this architecture cannot be traced"
 
-// harvest takes what was measured since the last call.
-func harvest() *plugin.TraceDelta {
+// harvest takes what was measured since the last call, and how many tokens were
+// left out by lot.
+func harvest() (d *plugin.TraceDelta, skipped int64) {
 	var h C.struct_harvest
 	C.pass_harvest(&h)
 	defer C.free(unsafe.Pointer(h.totals))
 
-	d := &plugin.TraceDelta{}
+	d, skipped = &plugin.TraceDelta{}, int64(h.skipped)
 	for i, n := range h.faults {
 		if n > 0 {
 			d.Faults = append(d.Faults, plugin.Fault{Reason: reasons[i], Graphs: int64(n), Counted: i >= C.FAULTS_COUNTED})
@@ -44,13 +45,13 @@ func harvest() *plugin.TraceDelta {
 		if h.unrecognised > 0 && len(d.Faults) == 0 {
 			d.Faults = append(d.Faults, plugin.Fault{Reason: unrecognised, Graphs: int64(h.unrecognised)})
 		}
-		return d
+		return d, skipped
 	}
 	d.Layers = int(h.totals.layers)
 	d.Hidden = int(h.totals.hidden)
 	d.LeftOut = int64(h.left_out)
 	d.All, d.Last, d.First = sums(h.totals, C.ALL), sums(h.totals, C.LAST), sums(h.totals, C.FIRST)
-	return d
+	return d, skipped
 }
 
 // sums copies the sums of one population.

@@ -30,6 +30,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -52,11 +53,12 @@ const greeting = 2 * time.Second
 // the same. It ends by itself when the server is gone.
 func Install() error {
 	path := os.Getenv(wire.SocketEnv)
-	model := modelArg(os.Args)
+	model := flagArg(os.Args, "model")
 	if path == "" || model == "" {
 		return nil
 	}
 	go exitWithServer(os.Getppid())
+	port, _ := strconv.Atoi(flagArg(os.Args, "port")) // without it, its requests are not counted
 	layers, err := countLayers(model)
 	if err != nil {
 		return err
@@ -68,7 +70,7 @@ func Install() error {
 	s := &service{conn: conn, layers: layers, budget: budget}
 	err = hook()
 	if err == nil {
-		err = s.greet(model)
+		err = s.greet(model, port)
 	}
 	if err != nil {
 		conn.Close()
@@ -87,12 +89,12 @@ func hook() error {
 	return nil
 }
 
-// modelArg returns the value of the runner's --model flag, or "".
-func modelArg(args []string) string {
+// flagArg returns the value of one of the runner's flags, or "".
+func flagArg(args []string, flag string) string {
 	for i, arg := range args {
 		name, value, joined := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		switch {
-		case name != "model" || !strings.HasPrefix(arg, "-"):
+		case name != flag || !strings.HasPrefix(arg, "-"):
 		case joined:
 			return value
 		case i+1 < len(args):

@@ -14,6 +14,8 @@ static struct {
     int      max_layers;
     size_t   budget;
     bool     prompts_only; // leave out sampled tokens
+    double   share;        // of the passes to measure
+    uint64_t lot;          // state of the generator that draws them
     bool     recognised; // a first layer was found
     int      layers;     // of the model, 0 until a pass was completed
     int64_t  hidden;
@@ -67,7 +69,7 @@ static void release(struct buffer *b) {
     *b = (struct buffer){0};
 }
 
-void pass_reset(int layers, size_t budget, bool prompts_only) {
+void pass_reset(int layers, size_t budget, bool prompts_only, double share) {
     pthread_mutex_lock(&lock);
     free(session.harvest.totals);
     unsigned number = session.number + 1;
@@ -76,6 +78,8 @@ void pass_reset(int layers, size_t budget, bool prompts_only) {
     session.max_layers = layers < MAX_LAYERS ? layers : MAX_LAYERS - 1;
     session.budget = budget;
     session.prompts_only = prompts_only;
+    session.share = share;
+    session.lot = 0x9e3779b97f4a7c15u * number;
     pthread_mutex_unlock(&lock);
 }
 
@@ -150,6 +154,28 @@ static void count_unrecognised(const struct plan *plan) {
         session.harvest.unrecognised += !final;
     }
     pthread_mutex_unlock(&lock);
+}
+
+// drawn draws whether a pass is measured, by xorshift64* (Vigna, 2016). lock must be held.
+static bool drawn(void) {
+    session.lot ^= session.lot >> 12;
+    session.lot ^= session.lot << 25;
+    session.lot ^= session.lot >> 27;
+    return (session.lot * 0x2545f4914f6cdd1du >> 11) < session.share * 0x1p53;
+}
+
+bool pass_skip(const struct ggml_cgraph *graph) {
+    if (pass.style != NORM_UNKNOWN) return false; // it was drawn
+    pthread_mutex_lock(&lock);
+    bool all = session.share >= 1 || !session.recognised;
+    pthread_mutex_unlock(&lock);
+    if (all) return false;
+    int64_t tokens = first_rows(graph);
+    pthread_mutex_lock(&lock);
+    bool skip = tokens < 0 || !drawn();
+    if (skip && tokens > 0) session.harvest.skipped += tokens;
+    pthread_mutex_unlock(&lock);
+    return skip;
 }
 
 const struct plan *pass_plan(const struct ggml_cgraph *graph) {

@@ -37,13 +37,15 @@ struct harvest {
     struct totals *totals;
     int64_t unrecognised; // graphs in which no residual was found, before any was
     int64_t left_out;     // tokens of the counted passes that memory was too short for
+    int64_t skipped;      // tokens of the passes that the lot left out
     int64_t faults[FAULTS];
 };
 
 // pass_reset starts a new session: later passes are added to empty sums, and
 // one that is under way is dropped. layers is the most a pass can have, budget
-// the bytes that the residuals of a pass may take.
-void pass_reset(int layers, size_t budget, bool prompts_only);
+// the bytes that the residuals of a pass may take, share that of the passes which
+// are measured, drawn by lot.
+void pass_reset(int layers, size_t budget, bool prompts_only, double share);
 
 // pass_harvest hands over what was measured; the totals are the caller's to free.
 void pass_harvest(struct harvest *h);
@@ -51,6 +53,10 @@ void pass_harvest(struct harvest *h);
 void pass_fault(enum fault f);
 
 // What follows is called by one thread at a time.
+
+// pass_skip draws for the pass that begins with a graph, and reports whether the
+// graph is to be left alone: it is part of a pass that was not drawn.
+bool pass_skip(const struct ggml_cgraph *graph);
 
 // pass_plan finds the residuals of the next graph and reads its inputs.
 const struct plan *pass_plan(const struct ggml_cgraph *graph);

@@ -160,6 +160,14 @@ void plan_graph(struct plan *plan, const struct ggml_cgraph *graph, enum norm_st
     }
 }
 
+int64_t first_rows(const struct ggml_cgraph *graph) {
+    struct stop s;
+    for (int i = 0; i < graph->n_nodes; i++) {
+        if (find_stop(&s, graph, i, NORM_UNKNOWN) && s.layer == 0 && s.tensor) return ggml_nrows(s.tensor);
+    }
+    return -1;
+}
+
 // is_sum_with reports whether a tensor is x, or the wanted rows of it, plus something.
 static bool is_sum_with(const struct ggml_tensor *sum, const struct ggml_tensor *x) {
     if (!sum || sum->op != GGML_OP_ADD) return false;

@@ -53,6 +53,10 @@ int weight_layer(const struct ggml_tensor *t);
 // NORM_UNKNOWN, 0 and 0.
 void plan_graph(struct plan *plan, const struct ggml_cgraph *graph, enum norm_style style, int64_t hidden, int64_t tokens);
 
+// first_rows is the number of tokens of the pass that begins with a graph, -1 if
+// none does. It looks no further than the first layer.
+int64_t first_rows(const struct ggml_cgraph *graph);
+
 // find_attended sets s to where the residual after the attention of a layer can be
 // read, given x that entered the layer. It is the sum of x and what attention adds to
 // it, and goes into the norm before the feed-forward (ffn_norm.weight, or

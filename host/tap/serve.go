@@ -23,14 +23,17 @@ const budget = 512 << 20
 type service struct {
 	conn   net.Conn
 	layers int // the most a pass can have
-	budget int // bytes the residuals of a pass may take
+	budget int // bytes the residuals of a pass may take at most
+
+	session uint64 // of the server that traces; 0 for none
 }
 
-// greet introduces this runner and carries out the server's first command.
-func (s *service) greet(model string) error {
+// greet introduces this runner, which takes requests on a port, and carries out the
+// server's first command.
+func (s *service) greet(model string, port int) error {
 	s.conn.SetDeadline(time.Now().Add(greeting))
 	defer s.conn.SetDeadline(time.Time{})
-	hello := wire.Hello{Version: wire.Version, PID: os.Getpid(), Model: model}
+	hello := wire.Hello{Version: wire.Version, PID: os.Getpid(), Model: model, Port: port}
 	if err := wire.Write(s.conn, hello); err != nil {
 		return fmt.Errorf("greet trace server: %w", err)
 	}
@@ -45,16 +48,44 @@ func (s *service) answer() error {
 	}
 	var r wire.Reply
 	switch c.Op {
-	case wire.Start, wire.Prompts:
-		C.tap_start(C.int(s.layers), C.size_t(s.budget), C.bool(c.Op == wire.Prompts))
+	case wire.Start:
+		r = s.harvest()
+		s.start(c)
 	case wire.Stop:
-		C.tap_stop()
+		C.tap_stop() // the pass that is under way still counts
+		r = s.harvest()
+		s.session = 0
 	case wire.Drain:
-		r.Delta = harvest()
+		if c.Session == s.session {
+			r = s.harvest()
+		}
 	default:
 		r.Error = fmt.Sprintf("unknown command %q", c.Op)
 	}
 	return wire.Write(s.conn, r)
+}
+
+// start traces for another session.
+func (s *service) start(c wire.Command) {
+	share, budget := c.Share, s.budget
+	if share <= 0 || share > 1 {
+		share = 1
+	}
+	if c.Budget > 0 {
+		budget = min(budget, c.Budget)
+	}
+	C.tap_start(C.int(s.layers), C.size_t(budget), C.bool(c.Prompts), C.double(share))
+	s.session = c.Session
+}
+
+// harvest takes what the session that traces has measured since the last call.
+func (s *service) harvest() (r wire.Reply) {
+	if s.session == 0 {
+		return r
+	}
+	r.Session = s.session
+	r.Delta, r.Skipped = harvest()
+	return r
 }
 
 // serve answers until the server closes the connection. Then tracing ends.

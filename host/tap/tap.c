@@ -70,6 +70,7 @@ static enum ggml_status in_pieces(struct reader to, const struct plan *plan, str
 // traced computes a graph and measures its residuals.
 static enum ggml_status traced(struct hook *hook, compute_fn compute, ggml_backend_t backend, struct ggml_cgraph *graph,
                                int batch_size) {
+    if (pass_skip(graph)) return compute(backend, graph, batch_size);
     ggml_backend_synchronize(backend); // inputs may still be on their way
     const struct plan *plan = pass_plan(graph);
     if (plan->n == 0 || !pass_open()) return compute(backend, graph, batch_size);
@@ -158,8 +159,8 @@ static void change(int to) {
     pthread_mutex_unlock(&computing);
 }
 
-void tap_start(int layers, size_t budget, bool prompts_only) {
-    pass_reset(layers, budget, prompts_only);
+void tap_start(int layers, size_t budget, bool prompts_only, double share) {
+    pass_reset(layers, budget, prompts_only, share);
     if (atomic_load(&mode) != TRACING) change(TRACING);
 }
 

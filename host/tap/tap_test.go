@@ -40,11 +40,21 @@ func newRemote(t *testing.T, layers, budget int) *remote {
 	return r
 }
 
+// do has the tap carry out a command of session 1.
 func (r *remote) do(op wire.Op) *plugin.TraceDelta {
+	r.t.Helper()
+	d := r.command(wire.Command{Op: op, Session: 1}).Delta
+	if d == nil {
+		d = &plugin.TraceDelta{}
+	}
+	return d
+}
+
+func (r *remote) command(c wire.Command) wire.Reply {
 	r.t.Helper()
 	done := make(chan error, 1)
 	go func() { done <- r.service.answer() }()
-	if err := wire.Write(r.conn, wire.Command{Op: op}); err != nil {
+	if err := wire.Write(r.conn, c); err != nil {
 		r.t.Fatal(err)
 	}
 	var reply wire.Reply
@@ -54,7 +64,7 @@ func (r *remote) do(op wire.Op) *plugin.TraceDelta {
 	if err := <-done; err != nil || reply.Error != "" {
 		r.t.Fatal(err, reply.Error)
 	}
-	return reply.Delta
+	return reply
 }
 
 // batch is a pass over sequences whose tokens have the given positions.
@@ -217,7 +227,7 @@ func TestGeneratedTokens(t *testing.T) {
 		if d := r.do(wire.Drain); d.All.Tokens != every || d.Last.Tokens != outputs {
 			t.Errorf("%s, all tokens: %d and %d last ones, want %d and %d", c.name, d.All.Tokens, d.Last.Tokens, every, outputs)
 		}
-		r.do(wire.Prompts)
+		r.command(wire.Command{Op: wire.Start, Session: 1, Prompts: true})
 		for _, p := range c.passes {
 			forward(t, m, batch(m.Hidden, p[0], p[1]...))
 		}
@@ -248,6 +258,60 @@ func TestDrainBeginsAnew(t *testing.T) {
 	forward(t, m, b)
 	if d := r.do(wire.Drain); d.Layers != 0 {
 		t.Errorf("after stop: %d tokens, want none", d.All.Tokens)
+	}
+}
+
+// Of a share, each pass is measured as a whole or counted as a whole, the results
+// are the same, and as many are measured as the share says.
+func TestShareOfPasses(t *testing.T) {
+	m := toy.Model{Layers: 3, Hidden: 16, Seed: 1}
+	b := batch(m.Hidden, []int32{1, 2, 3}, 2)
+	whole := forward(t, m, b)
+	all, _, _ := expect(t, m, b)
+	for _, cuts := range [][]int{nil, {whole.Nodes / 2}} {
+		b.Cuts = cuts
+		r := newRemote(t, m.Layers, budget)
+		r.command(wire.Command{Op: wire.Start, Session: 1, Share: 0.25})
+		const rounds = 2000
+		for range rounds {
+			if got := forward(t, m, b); !slices.Equal(got.Head, whole.Head) {
+				t.Fatal("the result differs from that without tracing")
+			}
+		}
+		reply := r.command(wire.Command{Op: wire.Drain, Session: 1})
+		measured := reply.Delta.All.Tokens
+		if measured+reply.Skipped != 3*rounds || measured%3 != 0 || len(reply.Delta.Faults) > 0 {
+			t.Errorf("cuts %v: %d tokens measured and %d counted, want %d together; faults %v", cuts, measured, reply.Skipped, 3*rounds, reply.Delta.Faults)
+		}
+		if share := float64(measured) / (3 * rounds); math.Abs(share-0.25) > 0.04 { // four standard deviations
+			t.Errorf("cuts %v: a share of %.3f was measured, want 0.25", cuts, share)
+		}
+		if got, want := reply.Delta.All.Angle[0]/float64(measured), all.Angle[0]/3; math.Abs(got-want) > 1e-6 {
+			t.Errorf("cuts %v: mean distance %g, want %g", cuts, got, want)
+		}
+	}
+}
+
+// Sums belong to the session that began with them: another's drain gets none, and
+// the command that ends a session brings what is left.
+func TestSumsBelongToTheirSession(t *testing.T) {
+	m := toy.Model{Layers: 3, Hidden: 16, Seed: 1}
+	b := batch(m.Hidden, []int32{1, 2, 3}, 2)
+	r := newRemote(t, m.Layers, budget)
+	r.command(wire.Command{Op: wire.Start, Session: 1})
+	forward(t, m, b)
+	if reply := r.command(wire.Command{Op: wire.Drain, Session: 2}); reply.Delta != nil {
+		t.Errorf("another session drained %d tokens", reply.Delta.All.Tokens)
+	}
+	reply := r.command(wire.Command{Op: wire.Start, Session: 2})
+	if reply.Session != 1 || reply.Delta == nil || reply.Delta.All.Tokens != 3 {
+		t.Errorf("the next session's start brought %+v, want the 3 tokens of session 1", reply)
+	}
+	forward(t, m, b)
+	forward(t, m, b)
+	reply = r.command(wire.Command{Op: wire.Stop})
+	if reply.Session != 2 || reply.Delta == nil || reply.Delta.All.Tokens != 6 {
+		t.Errorf("the stop brought %+v, want the 6 tokens of session 2", reply)
 	}
 }
 

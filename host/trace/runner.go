@@ -13,8 +13,9 @@ import (
 
 // A runner is a connected model runner. It takes one command at a time.
 type runner struct {
-	conn  net.Conn
-	model string // key
+	conn    net.Conn
+	model   string           // key
+	deliver func(wire.Reply) // takes the sums of any reply, also of one that nobody waits for any more
 
 	turn    chan struct{}   // holds one token: whoever takes it may command
 	replies chan wire.Reply // what the runner said
@@ -25,10 +26,11 @@ type runner struct {
 
 // newRunner starts reading from a runner that has introduced itself. Reading
 // goes on between commands, so that its end is noticed at once.
-func newRunner(conn net.Conn, model string) *runner {
+func newRunner(conn net.Conn, model string, deliver func(wire.Reply)) *runner {
 	r := &runner{
 		conn:    conn,
 		model:   model,
+		deliver: deliver,
 		turn:    make(chan struct{}, 1),
 		replies: make(chan wire.Reply, 1),
 		gone:    make(chan struct{}),
@@ -61,32 +63,33 @@ func (r *runner) quit() {
 	})
 }
 
-// call sends a command and waits for its turn and for the reply. If ctx is
-// cancelled in between, the next one's turn comes after that reply, which is lost.
-func (r *runner) call(ctx context.Context, op wire.Op) (wire.Reply, error) {
+// call waits for its turn, sends a command and delivers the reply. If ctx is
+// cancelled in between, the next one's turn comes after that reply.
+func (r *runner) call(ctx context.Context, c wire.Command) error {
 	select {
 	case <-r.turn:
 	case <-r.gone:
-		return wire.Reply{}, ErrRunnerGone
+		return ErrRunnerGone
 	case <-ctx.Done():
-		return wire.Reply{}, fmt.Errorf("%s runner: %w", op, ctx.Err())
+		return fmt.Errorf("%s runner: %w", c.Op, ctx.Err())
 	}
-	reply, err := r.exchange(ctx, op)
+	err := r.exchange(ctx, c)
 	if errors.Is(err, context.Canceled) {
 		go r.settle()
-		return reply, err
+		return err
 	}
 	r.turn <- struct{}{}
-	return reply, err
+	return err
 }
 
 // patience is how long a runner may compute before it answers.
 const patience = time.Minute
 
-// settle waits for a reply that nobody wants any more, and ends the turn.
+// settle waits for a reply that nobody waits for any more, and ends the turn.
 func (r *runner) settle() {
 	select {
-	case <-r.replies:
+	case reply := <-r.replies:
+		r.deliver(reply)
 	case <-r.gone:
 	case <-time.After(patience):
 		r.quit()
@@ -97,27 +100,28 @@ func (r *runner) settle() {
 // exchange is call for who has the turn. A runner that does not answer in time
 // is disconnected: its next reply would be taken for that to another command.
 // After a cancel the caller has to wait for it.
-func (r *runner) exchange(ctx context.Context, op wire.Op) (wire.Reply, error) {
+func (r *runner) exchange(ctx context.Context, c wire.Command) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		r.conn.SetWriteDeadline(deadline)
 		defer r.conn.SetWriteDeadline(time.Time{})
 	}
-	if err := wire.Write(r.conn, wire.Command{Op: op}); err != nil {
+	if err := wire.Write(r.conn, c); err != nil {
 		r.quit()
-		return wire.Reply{}, ErrRunnerGone
+		return ErrRunnerGone
 	}
 	select {
 	case reply := <-r.replies:
 		if reply.Error != "" {
-			return reply, fmt.Errorf("%s runner: %s", op, reply.Error)
+			return fmt.Errorf("%s runner: %s", c.Op, reply.Error)
 		}
-		return reply, nil
+		r.deliver(reply)
+		return nil
 	case <-r.gone:
-		return wire.Reply{}, ErrRunnerGone
+		return ErrRunnerGone
 	case <-ctx.Done():
 		if !errors.Is(ctx.Err(), context.Canceled) {
 			r.quit()
 		}
-		return wire.Reply{}, fmt.Errorf("%s runner: %w", op, ctx.Err())
+		return fmt.Errorf("%s runner: %w", c.Op, ctx.Err())
 	}
 }

@@ -17,8 +17,8 @@ import (
 )
 
 var (
-	// ErrBusy means that another session traces the model. Sums belong to one
-	// session: wait until it stops.
+	// ErrBusy means that another job traces the model, or that it is watched already.
+	// Sums belong to one session: wait until it stops.
 	ErrBusy = errors.New("model is being traced by another job")
 
 	// ErrRunnerGone means that a runner ended before it gave its sums, which are
@@ -37,7 +37,16 @@ type Server struct {
 
 	mu       sync.Mutex
 	runners  map[*runner]bool
-	sessions map[string]*Session // by model path
+	taps     map[string]*taps    // by model path
+	sessions map[uint64]*Session // by ID, until they are stopped
+	last     uint64              // ID given
+	arrived  func(Runner)
+}
+
+// A Runner is a process that runs a model.
+type Runner struct {
+	Model string // path of the GGUF, as its command line has it
+	Port  int    // on which it takes requests; 0 if unknown
 }
 
 // Listen makes the folder dir, which only this user can enter, if it does not
@@ -63,7 +72,9 @@ func Listen(dir string) (*Server, error) {
 		listener: l,
 		path:     path,
 		runners:  make(map[*runner]bool),
-		sessions: make(map[string]*Session),
+		taps:     make(map[string]*taps),
+		sessions: make(map[uint64]*Session),
+		arrived:  func(Runner) {},
 	}
 	go s.accept()
 	return s, nil
@@ -71,6 +82,14 @@ func Listen(dir string) (*Server, error) {
 
 // Path is the value of [wire.SocketEnv] for runners.
 func (s *Server) Path() string { return s.path }
+
+// OnArrival has each called for every runner that connects, before the runner loads
+// its model and is told whether to trace. Call it before any runner is started.
+func (s *Server) OnArrival(each func(Runner)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.arrived = each
+}
 
 // Close disconnects all runners, which go on untraced.
 func (s *Server) Close() error {
@@ -116,34 +135,45 @@ func (s *Server) welcome(conn *net.UnixConn) error {
 	if hello.Version != wire.Version {
 		return fmt.Errorf("greet runner %d: it speaks version %d, not %d: restart the server", hello.PID, hello.Version, wire.Version)
 	}
-	r := newRunner(conn, modelKey(hello.Model))
+	s.mu.Lock()
+	arrived := s.arrived
+	s.mu.Unlock()
+	arrived(Runner{Model: hello.Model, Port: hello.Port})
 
+	r := newRunner(conn, modelKey(hello.Model), s.deliver)
 	// The runner is locked until it has its first command, so that a session
 	// that starts now commands it afterwards.
 	<-r.turn
 	s.mu.Lock()
 	s.runners[r] = true
-	session := s.sessions[r.model]
-	traced := session != nil && session.active()
+	var holder *Session
+	if t := s.taps[r.model]; t != nil {
+		holder = t.holder()
+	}
 	s.mu.Unlock()
 	go func() {
 		<-r.gone
 		s.forget(r)
 	}()
-
-	op := wire.Stop
-	if traced {
-		op = session.begin
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), greeting)
 	defer cancel()
-	_, err := r.exchange(ctx, op)
+	err := r.exchange(ctx, first(holder))
 	r.turn <- struct{}{}
 	if err != nil {
 		return fmt.Errorf("greet runner %d: %w", hello.PID, err)
 	}
-	slog.Debug("runner connected", "pid", hello.PID, "model", hello.Model, "traced", traced)
+	slog.Debug("runner connected", "pid", hello.PID, "model", hello.Model, "traced", holder != nil)
 	return nil
+}
+
+// deliver gives the sums of a reply to the session they were measured for.
+func (s *Server) deliver(r wire.Reply) {
+	s.mu.Lock()
+	session := s.sessions[r.Session]
+	s.mu.Unlock()
+	if session != nil {
+		session.take(r)
+	}
 }
 
 // forget removes a runner that is gone. A session that had it traced is told,
@@ -152,8 +182,8 @@ func (s *Server) forget(r *runner) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.runners, r)
-	if session := s.sessions[r.model]; session != nil {
-		session.lose(r)
+	if t := s.taps[r.model]; t != nil && t.holder() != nil {
+		t.holder().lose(r)
 	}
 }
 

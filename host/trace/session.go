@@ -13,56 +13,93 @@ import (
 // lostSums is the fault that stands for the sums of a runner that ended.
 const lostSums = "a model runner ended before its sums were collected"
 
-// Tokens says which tokens a session measures.
-type Tokens wire.Op
+// Tokens says which tokens a job's session measures.
+type Tokens bool
 
 const (
 	// AllTokens are those of prompts and those that the model makes.
-	AllTokens = Tokens(wire.Start)
-
+	AllTokens Tokens = false
 	// PromptTokens are those the model is given. How many it makes depends on
 	// the engine: one of them computes a token more than it was asked for, and
 	// may or may not be done with it when the sums are collected.
-	PromptTokens = Tokens(wire.Prompts)
+	PromptTokens Tokens = true
 )
 
-// A Session traces all runners of one model. At a time a model has one session.
+// watchBudget bounds, in bytes, what the residuals of one pass may take while
+// nobody asked for them: 512 tokens of a model with 32 layers 1,024 wide fit, and of
+// larger ones some tokens of a long prompt are left out.
+const watchBudget = 64 << 20
+
+// A Session traces all runners of one model.
 type Session struct {
 	server *Server
-	begin  wire.Op // what its runners are told first
-	model  string  // key
+	id     uint64
+	begin  wire.Command // what its runners are told first
+	model  string       // key
+	watch  bool
 
 	mu      sync.Mutex
-	pending plugin.TraceDelta // drained, but not yet handed out
-	lost    map[*runner]bool  // runners whose loss has been counted
+	pending Drained          // not yet handed out
+	failed  error            // sums that could not be added
+	lost    map[*runner]bool // runners whose loss has been counted
 	stopped bool
 }
 
-// Start begins to trace the runners of the GGUF at modelPath, those connected
-// and those to come, which trace from their first token. It returns [ErrBusy] if
-// another session has the model. Call [Session.Stop] in the end.
-func (s *Server) Start(ctx context.Context, modelPath string, tokens Tokens) (*Session, error) {
-	session := &Session{server: s, begin: wire.Op(tokens), model: modelKey(modelPath), lost: make(map[*runner]bool)}
-	s.mu.Lock()
-	if s.sessions[session.model] != nil {
-		s.mu.Unlock()
-		return nil, ErrBusy
-	}
-	s.sessions[session.model] = session
-	runners := s.of(session.model)
-	s.mu.Unlock()
+// Drained is what a session has measured.
+type Drained struct {
+	plugin.TraceDelta
+	Skipped int64 // tokens that were computed, and not measured because the lot left them out
+}
 
-	for _, r := range runners {
-		_, err := r.call(ctx, session.begin)
-		if errors.Is(err, ErrRunnerGone) {
-			continue
+// Start begins to trace the runners of the GGUF at modelPath for a job: those
+// connected and those to come, which trace from their first token. It returns
+// [ErrBusy] if another job has the model; a watch is suspended. Call [Session.Stop]
+// in the end.
+func (s *Server) Start(ctx context.Context, modelPath string, tokens Tokens) (*Session, error) {
+	session := s.newSession(modelPath, wire.Command{Op: wire.Start, Prompts: bool(tokens)})
+	err := s.change(ctx, session.model, func(t *taps) error {
+		if t.job != nil {
+			return ErrBusy
 		}
-		if err != nil {
-			session.Stop()
-			return nil, fmt.Errorf("start trace: %w", err)
-		}
+		t.job = session
+		return nil
+	})
+	if err != nil {
+		session.Stop()
+		return nil, fmt.Errorf("start trace: %w", err)
 	}
 	return session, nil
+}
+
+// Watch begins to trace whatever the runners of the GGUF at modelPath compute,
+// prompts and answers alike, while no job traces it. Of the forward passes it
+// measures a share, above 0 and at most 1, drawn by lot. It returns [ErrBusy] if the
+// model is watched already.
+func (s *Server) Watch(ctx context.Context, modelPath string, share float64) (*Session, error) {
+	session := s.newSession(modelPath, wire.Command{Op: wire.Start, Share: share, Budget: watchBudget})
+	session.watch = true
+	err := s.change(ctx, session.model, func(t *taps) error {
+		if t.watch != nil {
+			return ErrBusy
+		}
+		t.watch = session
+		return nil
+	})
+	if err != nil {
+		session.Stop()
+		return nil, fmt.Errorf("watch model: %w", err)
+	}
+	return session, nil
+}
+
+func (s *Server) newSession(modelPath string, begin wire.Command) *Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last++
+	begin.Session = s.last
+	session := &Session{server: s, id: s.last, begin: begin, model: modelKey(modelPath), lost: make(map[*runner]bool)}
+	s.sessions[session.id] = session
+	return session
 }
 
 // Drain returns the sums since the last call, over all runners of the model. If
@@ -71,113 +108,90 @@ func (s *Server) Start(ctx context.Context, modelPath string, tokens Tokens) (*S
 //
 // With any error the sums collected so far are kept for the next call. After
 // [ErrRunnerGone] the call can be repeated at once.
-func (s *Session) Drain(ctx context.Context) (plugin.TraceDelta, error) {
+func (s *Session) Drain(ctx context.Context) (Drained, error) {
 	s.server.mu.Lock()
 	runners := s.server.of(s.model)
 	s.server.mu.Unlock()
-
 	var failed error
 	for _, r := range runners {
-		reply, err := r.call(ctx, wire.Drain)
-		if err == nil && reply.Delta != nil {
-			err = s.merge(reply.Delta)
-		}
+		err := r.call(ctx, wire.Command{Op: wire.Drain, Session: s.id})
 		if errors.Is(err, ErrRunnerGone) {
 			s.lose(r)
+			if s.watch {
+				continue // a model that is unloaded is no fault
+			}
 		}
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("drain trace: %w", err))
 		}
 	}
-	if failed != nil {
-		return plugin.TraceDelta{}, failed
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	failed, s.failed = errors.Join(failed, s.failed), nil
+	if failed != nil {
+		return Drained{}, failed
+	}
 	d := s.pending
-	s.pending = plugin.TraceDelta{}
+	s.pending = Drained{}
 	return d, nil
 }
 
-// Stop ends tracing. What was not drained is lost. It can be called twice.
+// Stop ends tracing. What a job did not drain is lost; a watch can be drained once
+// more. It can be called twice.
 func (s *Session) Stop() {
-	s.mu.Lock()
-	stopped := s.stopped
-	s.stopped = true
-	s.mu.Unlock()
-	if stopped {
-		return
-	}
-	s.server.mu.Lock()
-	runners := s.server.of(s.model)
-	s.server.mu.Unlock()
 	// A runner answers after the graph it computes, which may take a while; one
 	// that never does is disconnected, and that ends its tracing too.
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	for _, r := range runners {
-		r.call(ctx, wire.Stop)
-	}
+	s.server.change(ctx, s.model, func(t *taps) error {
+		switch s {
+		case t.job:
+			t.job = nil
+		case t.watch:
+			t.watch = nil
+		}
+		return nil
+	})
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
 	s.server.mu.Lock()
 	defer s.server.mu.Unlock()
-	delete(s.server.sessions, s.model)
+	delete(s.server.sessions, s.id)
 }
 
-// active reports whether runners are to be traced. A session that is being
-// stopped keeps its model, so that its last commands do not meet another's first.
-func (s *Session) active() bool {
+// take adds the sums of a reply to the pending ones.
+func (s *Session) take(r wire.Reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.stopped
+	s.pending.Skipped += r.Skipped
+	if r.Delta == nil {
+		return
+	}
+	if err := s.merge(r.Delta); err != nil {
+		s.failed = errors.Join(s.failed, fmt.Errorf("drain trace: %w", err))
+	}
 }
 
-// merge adds a runner's sums to the pending ones.
+// merge adds a runner's sums to the pending ones. s.mu must be held.
 func (s *Session) merge(d *plugin.TraceDelta) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range d.Faults {
-		s.fault(f)
+	if d.Layers != 0 {
+		if err := d.Validate(); err != nil {
+			return fmt.Errorf("check runner's sums: %w", err)
+		}
 	}
-	if d.Layers == 0 {
-		return nil
-	}
-	if err := d.Validate(); err != nil {
+	if err := s.pending.Add(*d); err != nil {
 		return fmt.Errorf("check runner's sums: %w", err)
 	}
-	if s.pending.Layers == 0 {
-		faults := s.pending.Faults
-		s.pending = *d
-		s.pending.Faults = faults
-		return nil
-	}
-	if s.pending.Layers != d.Layers || s.pending.Hidden != d.Hidden {
-		return fmt.Errorf("check runner's sums: %d layers %d wide, others had %d and %d",
-			d.Layers, d.Hidden, s.pending.Layers, s.pending.Hidden)
-	}
-	s.pending.All.Add(d.All)
-	s.pending.Last.Add(d.Last)
-	s.pending.First.Add(d.First)
-	s.pending.LeftOut += d.LeftOut
 	return nil
 }
 
-// lose counts, once, a runner that ended and took its sums with it.
+// lose counts, once, a runner that ended and took a job's sums with it.
 func (s *Session) lose(r *runner) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.lost[r] && !s.stopped {
+	if !s.watch && !s.lost[r] && !s.stopped {
 		s.lost[r] = true
-		s.fault(plugin.Fault{Reason: lostSums, Graphs: 1})
+		s.pending.Fault(plugin.Fault{Reason: lostSums, Graphs: 1})
 	}
-}
-
-// fault adds to the pending faults. s.mu must be held.
-func (s *Session) fault(f plugin.Fault) {
-	for i := range s.pending.Faults {
-		if have := s.pending.Faults[i]; have.Reason == f.Reason && have.Counted == f.Counted {
-			s.pending.Faults[i].Graphs += f.Graphs
-			return
-		}
-	}
-	s.pending.Faults = append(s.pending.Faults, f)
 }

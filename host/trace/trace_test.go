@@ -23,6 +23,8 @@ type fakeRunner struct {
 
 	mu      sync.Mutex
 	tracing bool
+	session uint64
+	share   float64
 	tokens  int64
 	layers  int
 	die     bool          // hang up instead of answering the next drain
@@ -68,24 +70,34 @@ func (f *fakeRunner) answer() error {
 	defer f.mu.Unlock()
 	var r wire.Reply
 	switch c.Op {
-	case wire.Start:
-		f.tracing, f.tokens = true, 0
-	case wire.Stop:
-		f.tracing = false
+	case wire.Start, wire.Stop:
+		r = f.harvest()
+		f.tracing, f.session, f.share = c.Op == wire.Start, c.Session, c.Share
 	case wire.Drain:
 		if f.die {
 			return net.ErrClosed
 		}
-		r.Delta = &plugin.TraceDelta{}
-		if f.tokens > 0 {
-			r.Delta = delta(f.layers, f.tokens)
+		if c.Session == f.session {
+			r = f.harvest()
 		}
-		f.tokens = 0
 	}
 	if f.mute {
 		return nil
 	}
 	return wire.Write(f.conn, r)
+}
+
+// harvest hands over what was counted for the session.
+func (f *fakeRunner) harvest() (r wire.Reply) {
+	if !f.tracing {
+		return r
+	}
+	r = wire.Reply{Session: f.session, Delta: &plugin.TraceDelta{}}
+	if f.tokens > 0 {
+		r.Delta = delta(f.layers, f.tokens)
+	}
+	f.tokens = 0
+	return r
 }
 
 func (f *fakeRunner) compute(tokens int64) {
@@ -158,7 +170,7 @@ func drain(t *testing.T, s *Session) plugin.TraceDelta {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d
+	return d.TraceDelta
 }
 
 func waitFor(t *testing.T, what string, ok func() bool) {

@@ -40,7 +40,7 @@ func newSample(layers int, deltas []plugin.TraceDelta, last bool, terms []term) 
 		if last {
 			sums = &deltas[i].Last
 		}
-		if sums.Tokens <= 0 || !finite(&deltas[i]) {
+		if sums.Tokens <= 0 || !deltas[i].Finite() {
 			continue
 		}
 		s.tokens += sums.Tokens

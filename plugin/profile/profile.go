@@ -14,7 +14,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"pare/plugin"
@@ -47,7 +46,7 @@ func New(chunks []plugin.TraceDelta) (plugin.Profile, error) {
 		Faults:   sum.Faults,
 	}
 	for i := range chunks {
-		if chunks[i].All.Tokens > 0 && finite(&chunks[i]) {
+		if chunks[i].All.Tokens > 0 && chunks[i].Finite() {
 			p.Chunks++
 		}
 	}
@@ -76,7 +75,7 @@ func Merge(chunks []plugin.TraceDelta) (plugin.TraceDelta, error) {
 		for _, f := range c.Faults {
 			faults[plugin.Fault{Reason: f.Reason, Counted: f.Counted}] += f.Graphs
 		}
-		if !finite(c) {
+		if !c.Finite() {
 			faults[plugin.Fault{Reason: notFinite}]++
 			continue
 		}
@@ -114,18 +113,4 @@ func check(c, first *plugin.TraceDelta) error {
 		return fmt.Errorf("it counts %d tokens left out", c.LeftOut)
 	}
 	return nil
-}
-
-// finite reports whether every sum of d is a number.
-func finite(d *plugin.TraceDelta) bool {
-	for _, s := range []*plugin.Sums{&d.All, &d.Last, &d.First} {
-		for _, row := range [][]float64{s.Angle, s.Cosine, s.Step, s.Norm} {
-			for _, v := range row {
-				if math.IsNaN(v) || math.IsInf(v, 0) {
-					return false
-				}
-			}
-		}
-	}
-	return true
 }

@@ -16,7 +16,7 @@ import (
 
 // Version changes whenever a message changes its meaning. Server and runner are
 // the same binary, so any difference is a mistake.
-const Version = 1
+const Version = 2
 
 // SocketEnv names the environment variable that tells a runner where the
 // server listens.
@@ -30,28 +30,34 @@ type Hello struct {
 	Version int
 	PID     int
 	Model   string // path of the GGUF
+	Port    int    // on which it takes requests
 }
 
 // Op is what a command asks for.
 type Op string
 
 const (
-	Start   Op = "start"   // trace all tokens, with empty sums
-	Prompts Op = "prompts" // likewise, but leave out the tokens that the model makes
-	Stop    Op = "stop"    // do not trace
-	Drain   Op = "drain"   // send the sums since the last drain, and begin anew
+	Start Op = "start" // trace for another session, with empty sums
+	Stop  Op = "stop"  // do not trace
+	Drain Op = "drain" // send the sums since the last drain, and begin anew
 )
 
-// Command is what the server asks of a runner.
+// Command is what the server asks of a runner. How to trace goes with [Start].
 type Command struct {
-	Op Op
+	Op      Op
+	Session uint64  // the one that begins, or whose sums are wanted
+	Prompts bool    `json:",omitempty"` // leave out the tokens that the model makes
+	Share   float64 `json:",omitempty"` // of the forward passes to measure, drawn by lot; 0 is all
+	Budget  int     `json:",omitempty"` // bytes that the residuals of a pass may take; 0 is the runner's own limit
 }
 
-// Reply is a runner's answer to a command. Delta is set for [Drain]; its Layers
-// are zero, and its sums empty, if nothing was traced.
+// Reply is a runner's answer to a command. What was measured comes with the
+// reply to a [Drain] of that session, and to the command that ends it.
 type Reply struct {
-	Error string             `json:",omitempty"`
-	Delta *plugin.TraceDelta `json:",omitempty"`
+	Error   string             `json:",omitempty"`
+	Session uint64             `json:",omitempty"` // whose sums these are
+	Delta   *plugin.TraceDelta `json:",omitempty"` // its Layers are zero, and its sums empty, if nothing was traced
+	Skipped int64              `json:",omitempty"` // tokens of the passes that the lot left out
 }
 
 // Write sends a message.
