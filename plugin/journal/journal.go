@@ -181,21 +181,72 @@ func (form Form[T]) decode(payload []byte) (Entry[T], error) {
 
 // Add appends a value; when Add returns it is on disk.
 func (j *Journal[T]) Add(v T) error {
-	var b bytes.Buffer
-	if err := gob.NewEncoder(&b).Encode(v); err != nil {
-		return fmt.Errorf("keep the %s: %w", j.What, err)
-	}
-	var head [8]byte
-	binary.LittleEndian.PutUint32(head[:4], uint32(b.Len()))
-	binary.LittleEndian.PutUint32(head[4:], crc32.Checksum(b.Bytes(), castagnoli))
-	if _, err := j.file.Write(append(head[:], b.Bytes()...)); err != nil {
+	if err := j.append(v); err != nil {
 		return fmt.Errorf("keep the %s: %w", j.What, err)
 	}
 	if err := j.file.Sync(); err != nil {
 		return fmt.Errorf("keep the %s: %w", j.What, err)
 	}
+	return nil
+}
+
+func (j *Journal[T]) append(v T) error {
+	var b bytes.Buffer
+	if err := gob.NewEncoder(&b).Encode(v); err != nil {
+		return err
+	}
+	var head [8]byte
+	binary.LittleEndian.PutUint32(head[:4], uint32(b.Len()))
+	binary.LittleEndian.PutUint32(head[4:], crc32.Checksum(b.Bytes(), castagnoli))
+	if _, err := j.file.Write(append(head[:], b.Bytes()...)); err != nil {
+		return err
+	}
 	j.All = append(j.All, Entry[T]{v, sha256.Sum256(b.Bytes())})
 	return nil
+}
+
+// Replace puts values in the place of all entries, those of before or, if it fails
+// or a crash comes between, these.
+func (j *Journal[T]) Replace(values []T) error {
+	path := j.file.Name()
+	next := &Journal[T]{Form: j.Form}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+j.Name+"-*")
+	if err != nil {
+		return fmt.Errorf("keep the %s: %w", j.What, err)
+	}
+	next.file = f
+	_, err = f.WriteString(j.Magic)
+	for _, v := range values {
+		if err == nil {
+			err = next.append(v)
+		}
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	f.Close()
+	if err != nil {
+		os.Remove(f.Name())
+		return fmt.Errorf("keep the %s: %w", j.What, err)
+	}
+	if f, err = os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0o600); err != nil {
+		return fmt.Errorf("keep the %s: %w", j.What, err)
+	}
+	j.file.Close()
+	j.file, j.All = f, next.All
+	return nil
+}
+
+// Size is that of the file, in bytes.
+func (j *Journal[T]) Size() (int64, error) {
+	fi, err := j.file.Stat()
+	if err != nil {
+		return 0, fmt.Errorf("read the %s: %w", j.What, err)
+	}
+	return fi.Size(), nil
 }
 
 func (j *Journal[T]) Close() error { return j.file.Close() }
