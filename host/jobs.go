@@ -43,8 +43,12 @@ func newJobs(folder string, pruner func() (plugin.Pruner, error), lend func(*rec
 	return js, js.interrupted()
 }
 
-func (js *jobs) jobsFolder() string     { return filepath.Join(js.folder, "jobs") }
-func (js *jobs) profilesFolder() string { return filepath.Join(js.folder, "profiles") }
+func (js *jobs) jobsFolder() string { return filepath.Join(js.folder, "jobs") }
+
+// profilesName is the folder of profiles in Pare's own.
+const profilesName = "profiles"
+
+func (js *jobs) profilesFolder() string { return filepath.Join(js.folder, profilesName) }
 
 // interrupted marks the jobs that were running when the last server ended, and
 // deletes what it or its plugin left half-written.

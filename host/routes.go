@@ -33,6 +33,8 @@ func (s *Server) routes(listen string) http.Handler {
 	r.Use(guards(listen)...)
 	r.POST("/api/prune", s.postPrune)
 	r.POST("/prune", s.postPrune)
+	r.POST("/api/prune/trace", s.postTrace)
+	r.GET("/api/prune/trace", s.getTrace)
 	r.POST("/api/prune/plan", s.postPlan)
 	r.POST("/api/prune/profile", s.postProfile)
 	r.GET("/api/prune/profile/*model", s.getProfile)

@@ -16,15 +16,18 @@ import (
 	"github.com/ollama/ollama/api"
 	"github.com/ollama/ollama/envconfig"
 
+	"pare/host/live"
 	"pare/host/score"
 	"pare/host/trace"
 	"pare/host/trace/wire"
+	"pare/plugin"
 )
 
 // A Server is Pare's part of a serving process.
 type Server struct {
 	children *children
 	tap      *trace.Server
+	live     *live.Tracer
 	scorer   *score.Pool
 	jobs     *jobs
 	lock     *flock.Flock
@@ -35,17 +38,21 @@ type Server struct {
 // Start gets everything ready and puts Pare's routes on http.DefaultServeMux,
 // which Ollama's server serves. It must be called before that server starts,
 // and starts nothing that costs anything: the plugin process waits for the
-// first job, and runners measure only while a job traces them.
-func Start(log *slog.Logger) (*Server, error) {
+// first job, and runners measure only while a job traces them or, of their passes a
+// share from 0 to 1, if their model's traffic is traced.
+func Start(log *slog.Logger, share float64) (*Server, error) {
+	if !(share >= 0 && share <= 1) {
+		return nil, fmt.Errorf("--trace %g: give the share of the forward passes to measure, from 0 to 1", share)
+	}
 	s := &Server{stop: make(chan os.Signal, 1)}
-	if err := s.start(log); err != nil {
+	if err := s.start(log, share); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Server) start(log *slog.Logger) (err error) {
+func (s *Server) start(log *slog.Logger, share float64) (err error) {
 	useInstalledLibraries(log)
 	folder := filepath.Join(envconfig.Models(), "pare")
 	if s.lock, err = lockFolder(folder); err != nil {
@@ -61,7 +68,10 @@ func (s *Server) start(log *slog.Logger) (err error) {
 	if s.children, err = newChildren(log); err != nil {
 		return err
 	}
-	ollama := api.NewClient(loopback(envconfig.Host()), http.DefaultClient)
+	if err := s.traceTraffic(folder, share, log); err != nil {
+		return err
+	}
+	ollama := api.NewClient(loopback(envconfig.Host()), s.live.Own())
 	s.scorer = score.NewPool(score.Config{Log: log, MakeRoom: unload(ollama, log)})
 	lend := func(r *record) *lent {
 		return &lent{tap: s.tap, ollama: ollama, scorer: s.scorer, folder: r.folder, digest: r.Digest, model: r.Model}
@@ -84,6 +94,28 @@ func (s *Server) start(log *slog.Logger) (err error) {
 	return nil
 }
 
+// traceTraffic puts the tracer between Ollama's routes and its runners.
+func (s *Server) traceTraffic(folder string, share float64, log *slog.Logger) (err error) {
+	profiles := filepath.Join(folder, profilesName)
+	s.live, err = live.New(live.Config{
+		Tap: s.tap, Share: share, Log: log,
+		Folder:   func(digest string) string { return plugin.ProfileFolder(profiles, digest) },
+		Settings: filepath.Join(folder, "live.json"),
+	})
+	if err != nil {
+		return err
+	}
+	// Ollama's calls to its runners go by the default client.
+	http.DefaultClient.Transport = s.live.Transport(http.DefaultTransport)
+	labelled := s.live.Label(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ollama, _ := http.DefaultServeMux.Handler(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/"}})
+		ollama.ServeHTTP(w, r)
+	}))
+	http.Handle("/api/", labelled)
+	http.Handle("/v1/", labelled)
+	return nil
+}
+
 // Close stops the jobs, which can be resumed, and ends the plugin.
 func (s *Server) Close() {
 	signal.Stop(s.stop)
@@ -95,6 +127,9 @@ func (s *Server) Close() {
 	}
 	if s.scorer != nil {
 		s.scorer.Close()
+	}
+	if s.live != nil {
+		s.live.Close()
 	}
 	if s.tap != nil {
 		s.tap.Close()

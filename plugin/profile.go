@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // ProfileVersion is the version of profiles and plans; others are not read.
@@ -33,12 +34,15 @@ type Profile struct {
 	Trace        string       `json:"trace"` // digest of the frames it was made from
 }
 
-// CorpusInfo records a text that a profile covers.
+// CorpusInfo records a text that a profile covers, or the traffic: its documents are
+// requests then, and From and To say of when.
 type CorpusInfo struct {
-	Name      string   `json:"name"`
-	Digest    string   `json:"digest"`
-	Documents int      `json:"documents"`
-	Texts     []string `json:"texts"` // digests of the pieces that were traced
+	Name      string     `json:"name"`
+	Digest    string     `json:"digest"`
+	Documents int        `json:"documents"`
+	Texts     []string   `json:"texts"` // digests of the pieces that were traced
+	From      *time.Time `json:"from,omitempty"`
+	To        *time.Time `json:"to,omitempty"`
 }
 
 // Means are averages over one kind of token.

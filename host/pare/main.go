@@ -1,5 +1,5 @@
-// Pare is ollama with a few verbs more: prune, repair, profile, try, eval, sweep
-// and jobs.
+// Pare is ollama with a few verbs more: prune, repair, profile, trace, try, eval,
+// sweep and jobs.
 // Every other verb is Ollama's own, unchanged.
 package main
 
@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pare/host"
+	"pare/host/live"
 	"pare/host/tap"
 )
 
@@ -43,23 +44,25 @@ func newRoot() *cobra.Command {
 	for _, c := range root.Commands() {
 		switch c.Name() {
 		case "serve":
-			c.RunE = serve(c.RunE)
+			share := c.Flags().Float64("trace", 0, "measure what models do with this share of their work, for pare prune --corpus live")
+			c.Flags().Lookup("trace").NoOptDefVal = fmt.Sprint(live.DefaultShare)
+			c.RunE = serve(c.RunE, share)
 		case "runner":
 			c.RunE = tapped(c.RunE)
 		}
 	}
 	root.Run = withVersion(root.Run)
-	root.AddCommand(newPrune(), newRepair(), newProfile(), newEval(), newSweep(), newTry(), newJobs(), newScorer())
+	root.AddCommand(newPrune(), newRepair(), newProfile(), newEval(), newSweep(), newTry(), newTrace(), newJobs(), newScorer())
 	return root
 }
 
 type runE func(*cobra.Command, []string) error
 
 // serve runs Ollama's server with Pare's routes and jobs beside it.
-func serve(ollama runE) runE {
+func serve(ollama runE, share *float64) runE {
 	return func(c *cobra.Command, args []string) error {
 		slog.SetDefault(logutil.NewLogger(os.Stderr, envconfig.LogLevel()))
-		s, err := host.Start(slog.Default())
+		s, err := host.Start(slog.Default(), *share)
 		if err != nil {
 			return fmt.Errorf("start Pare: %w", err)
 		}

@@ -28,7 +28,11 @@ func (p Pipeline) Profile(ctx context.Context, r plugin.ProfileRequest, h plugin
 	}
 	f.Close()
 	prof, _, err := measure(ctx, m, shape, r, h, event)
-	if err == nil {
+	if err != nil {
+		return prof, kinded(err)
+	}
+	live, err := isLive(r.Corpus)
+	if err == nil && !live { // traffic is kept as it is, and goes on
 		err = keep(r.Folder, prof)
 	}
 	return prof, kinded(err)
@@ -42,6 +46,11 @@ func keep(folder string, prof plugin.Profile) error {
 // measure traces what is missing for a request and returns the profile, with the
 // measurements behind it, one for each chunk of text. The kept profile stays.
 func measure(ctx context.Context, m plugin.Model, shape convert.Model, r plugin.ProfileRequest, h plugin.Host, event func(plugin.Event)) (plugin.Profile, []plugin.TraceDelta, error) {
+	if live, err := isLive(r.Corpus); err != nil {
+		return plugin.Profile{}, nil, err
+	} else if live {
+		return measureLive(m, shape, r.Corpus)
+	}
 	folder := plugin.ProfileFolder(r.Folder, m.Digest)
 	kept, err := plugin.LoadProfile(r.Folder, m.Digest)
 	if err != nil && !errors.Is(err, plugin.ErrNoProfile) {
@@ -77,11 +86,19 @@ func measure(ctx context.Context, m plugin.Model, shape convert.Model, r plugin.
 	if prof.Tokens == 0 {
 		return plugin.Profile{}, nil, plugin.Errorf(plugin.Invalid, "the corpus is too short: beside the first of each piece, which is left out, it has no token; give some paragraphs of text")
 	}
-	if prof.Layers != shape.Layers {
-		return plugin.Profile{}, nil, plugin.Errorf(plugin.Refused, "%s has %d layers and %d were seen at work; Pare cannot tell them apart and leaves the model as it is", m.Name, shape.Layers, prof.Layers)
+	if err := sameLayers(m, shape, prof); err != nil {
+		return plugin.Profile{}, nil, err
 	}
 	prof.Model, prof.Architecture, prof.Corpora, prof.Trace = m.Digest, shape.Architecture, corpora, digest
 	return prof, chunks, nil
+}
+
+// sameLayers refuses a profile of other layers than the file has.
+func sameLayers(m plugin.Model, shape convert.Model, prof plugin.Profile) error {
+	if prof.Layers == shape.Layers {
+		return nil
+	}
+	return plugin.Errorf(plugin.Refused, "%s has %d layers and %d were seen at work; Pare cannot tell them apart and leaves the model as it is", m.Name, shape.Layers, prof.Layers)
 }
 
 // wanted decides which corpora a profile covers, and which documents may

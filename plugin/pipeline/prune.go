@@ -64,7 +64,12 @@ func (p Pipeline) plan(ctx context.Context, m plugin.Model, shape convert.Model,
 	if err != nil {
 		return plugin.Plan{}, err
 	}
-	if err := c.measure(ctx, trace, j.Profile, h, event); err != nil {
+	live, err := isLive(j.Profile.Corpus)
+	if err != nil {
+		return plugin.Plan{}, err
+	}
+	prof, err := c.measure(ctx, trace || live, j.Profile, h, event)
+	if err != nil {
 		return plugin.Plan{}, err
 	}
 	plan, err := c.decide(ctx, j.Profile, h, event)
@@ -74,28 +79,32 @@ func (p Pipeline) plan(ctx context.Context, m plugin.Model, shape convert.Model,
 	if err != nil {
 		return plugin.Plan{}, err
 	}
+	if live {
+		if err := c.noteLive(&plan, prof, j.Profile.Folder); err != nil {
+			return plugin.Plan{}, err
+		}
+	}
 	event(plugin.Event{Stage: "plan", Status: fmt.Sprintf("removing layers %s of %d", layers.Format(plan.Remove), plan.Layers)})
 	return plan, save(filepath.Join(j.Folder, "plan.json"), plan)
 }
 
-// measure sets the measurements that the choice is made by: those of a job's text
-// if it needs them, else those that are kept, if any.
-func (c *choice) measure(ctx context.Context, needed bool, r plugin.ProfileRequest, h plugin.Host, event func(plugin.Event)) error {
+// measure sets the measurements that the choice is made by: those of a job's text or
+// traffic if it needs them, with their profile, else those that are kept, if any.
+func (c *choice) measure(ctx context.Context, needed bool, r plugin.ProfileRequest, h plugin.Host, event func(plugin.Event)) (prof plugin.Profile, err error) {
 	if !needed {
-		var err error
 		c.chunks, c.trace, err = keptTrace(r.Folder, c.model)
-		return err
+		return prof, err
 	}
-	prof, chunks, err := measure(ctx, c.model, c.shape, r, h, event)
+	prof, c.chunks, err = measure(ctx, c.model, c.shape, r, h, event)
 	if err != nil {
-		return err
+		return prof, err
 	}
-	c.chunks, c.trace = chunks, prof.Trace
+	c.trace = prof.Trace
 	// A job's own text is for this job: the kept profile is for all.
 	if r.Corpus.Path == "" {
-		return keep(r.Folder, prof)
+		return prof, keep(r.Folder, prof)
 	}
-	return nil
+	return prof, nil
 }
 
 // making is what a model is made from.

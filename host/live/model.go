@@ -1,0 +1,218 @@
+package live
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"pare/host/trace"
+	"pare/plugin/traffic"
+)
+
+// A tag is what requests are told apart by.
+type tag struct {
+	label string
+	own   bool // Pare's own request, which is no traffic
+}
+
+// A model is one that a runner was seen to run.
+type model struct {
+	tap                  *trace.Server
+	digest, path, folder string
+	log                  *slog.Logger
+
+	// Held while sums are collected, so that what begins or ends meanwhile has its
+	// own kept apart.
+	mu       sync.Mutex
+	session  *trace.Session // nil if it is not traced
+	share    float64
+	inFlight map[tag]int // requests
+	pending  map[string]*traffic.Chunk
+
+	storing sync.Mutex
+	store   *traffic.Store // nil until it is needed
+}
+
+// watch measures a share of the model's passes from now on; 0 ends that.
+func (m *model) watch(ctx context.Context, share float64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.share == share {
+		return nil
+	}
+	if m.session != nil {
+		m.session.Stop()
+		m.collect()
+		m.session, m.share = nil, 0
+	}
+	if share == 0 {
+		return nil
+	}
+	var err error
+	if m.session, err = m.tap.Watch(ctx, m.path, share); err != nil {
+		return err
+	}
+	m.share = share
+	return nil
+}
+
+// begin notes that a request begins. Sums of what ran before it are collected if it is
+// of another kind.
+func (m *model) begin(t tag) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.inFlight[t] == 0 && len(m.inFlight) > 0 {
+		m.collect()
+	}
+	m.inFlight[t]++
+}
+
+// end notes that a request ended, with the tokens its runner reported: none if it was
+// given up. After the last one the sums are collected at once: the runner may be
+// unloaded next.
+func (m *model) end(t tag, n counts) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.inFlight[t] == 1 {
+		m.collect()
+	}
+	if m.inFlight[t]--; m.inFlight[t] == 0 {
+		delete(m.inFlight, t)
+	}
+	if t.own || m.session == nil || n == (counts{}) {
+		return
+	}
+	c := m.chunk(t.label)
+	c.Requests++
+	c.Prompt += n.prompt
+	c.Generated += n.generated
+}
+
+// who is what all requests in flight have in common: of several labels none, and if one
+// is Pare's own the whole is no traffic.
+func (m *model) who() (who tag) {
+	first := true
+	for t := range m.inFlight {
+		switch {
+		case t.own:
+			return t
+		case first:
+			who, first = t, false
+		default:
+			who = tag{}
+		}
+	}
+	return who
+}
+
+// chunk is the pending one of a label, with the date brought up to now. m.mu must be
+// held.
+func (m *model) chunk(label string) *traffic.Chunk {
+	now := time.Now().UTC().Truncate(time.Second)
+	c := m.pending[label]
+	if c == nil {
+		c = &traffic.Chunk{Label: label, From: now}
+		m.pending[label] = c
+	}
+	c.To = now
+	return c
+}
+
+// patience is how long a request may wait for the sums of what ran before. They are
+// not lost if it is longer: they come with the next.
+const patience = 2 * time.Second
+
+// collect takes what the tap measured for whoever is in flight. m.mu must be held.
+func (m *model) collect() {
+	if m.session == nil {
+		return
+	}
+	// Cancelled, not timed out: a runner that is late is not disconnected.
+	ctx, cancel := context.WithCancel(context.Background())
+	defer time.AfterFunc(patience, cancel).Stop()
+	d, err := m.session.Drain(ctx)
+	if err != nil {
+		m.log.Debug("live trace", "model", m.digest, "error", err)
+	}
+	if d.Layers == 0 && d.Skipped == 0 && d.LeftOut == 0 && len(d.Faults) == 0 {
+		return
+	}
+	who := m.who()
+	if who.own {
+		return
+	}
+	c := m.chunk(who.label)
+	c.Skipped += d.Skipped
+	if err := c.Delta.Add(d.TraceDelta); err != nil {
+		m.log.Warn("live trace: sums are lost", "model", m.digest, "error", err)
+	}
+}
+
+// flush writes what was measured to disk.
+func (m *model) flush() error {
+	m.mu.Lock()
+	if len(m.inFlight) > 0 {
+		m.collect()
+	}
+	pending := m.pending
+	m.pending = map[string]*traffic.Chunk{}
+	m.mu.Unlock()
+	if len(pending) == 0 {
+		return nil
+	}
+	err := m.stored(func(s *traffic.Store) error {
+		for label, c := range pending {
+			if err := s.Add(*c); err != nil {
+				return err
+			}
+			delete(pending, label)
+		}
+		return nil
+	})
+	if err != nil {
+		m.log.Warn("the live profile could not be kept; it is tried again", "model", m.digest, "error", err)
+		m.restore(pending)
+	}
+	return err
+}
+
+// restore puts back what could not be written.
+func (m *model) restore(pending map[string]*traffic.Chunk) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for label, c := range pending {
+		if later := m.pending[label]; later != nil {
+			both, err := traffic.Sum([]traffic.Chunk{*c, *later})
+			if err != nil {
+				continue
+			}
+			both.Label = label
+			c = &both
+		}
+		m.pending[label] = c
+	}
+}
+
+// stored calls do with the model's store, which it opens the first time.
+func (m *model) stored(do func(*traffic.Store) error) error {
+	m.storing.Lock()
+	defer m.storing.Unlock()
+	if m.store == nil {
+		s, err := traffic.Open(m.folder)
+		if err != nil {
+			return err
+		}
+		m.store = s
+	}
+	return do(m.store)
+}
+
+func (m *model) close() {
+	m.storing.Lock()
+	defer m.storing.Unlock()
+	if m.store != nil {
+		m.store.Close()
+		m.store = nil
+	}
+}

@@ -1,0 +1,236 @@
+// Package live measures models while they answer their users.
+//
+// A [Tracer] has the tap watch the runners of the models that are traced, and stands
+// between Ollama and its runners ([Tracer.Transport]): there it sees requests come and
+// go, counts their tokens, and collects the sums when the last one of a model ends,
+// before the runner may be unloaded. What it collects is on disk within seconds, in the
+// model's profile folder, by the label that the requests bore; see package traffic.
+package live
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"pare/host/trace"
+	"pare/plugin"
+	"pare/plugin/traffic"
+)
+
+// DefaultShare of the forward passes is measured where nothing else is said.
+const DefaultShare = 0.1
+
+// flushEvery is how often what was measured goes to disk: a crash costs no more.
+const flushEvery = 3 * time.Second
+
+// Config is what a Tracer is made from.
+type Config struct {
+	Tap      *trace.Server
+	Folder   func(digest string) string // of a model's profile
+	Settings string                     // file in which it is kept which models are traced
+	Share    float64                    // of the passes of models of which nothing was set; 0 traces none
+	Log      *slog.Logger
+}
+
+// A Tracer traces the models that a server runs.
+type Tracer struct {
+	config Config
+	own    string // value of ownHeader
+	stop   chan struct{}
+	done   chan struct{}
+
+	mu       sync.Mutex
+	settings settings
+	models   map[string]*model // by digest
+	runners  map[int]*model    // by port; the last to have it
+}
+
+// New starts tracing the models for which that is set. Call [Tracer.Close] in the end.
+func New(c Config) (*Tracer, error) {
+	t := &Tracer{
+		config: c, own: rand.Text(), stop: make(chan struct{}), done: make(chan struct{}),
+		models: map[string]*model{}, runners: map[int]*model{},
+	}
+	var err error
+	if t.settings, err = readSettings(c.Settings); err != nil {
+		return nil, err
+	}
+	c.Tap.OnArrival(t.arrive)
+	go t.flushing()
+	return t, nil
+}
+
+// Close writes what was measured.
+func (t *Tracer) Close() {
+	close(t.stop)
+	<-t.done
+	for _, m := range t.all() {
+		m.watch(context.Background(), 0)
+		m.flush()
+		m.close()
+	}
+}
+
+// arrive has a new runner watched from its first token, if its model is traced.
+func (t *Tracer) arrive(r trace.Runner) {
+	digest, ok := digestOf(r.Model)
+	if !ok {
+		return
+	}
+	m := t.model(digest, r.Model)
+	t.mu.Lock()
+	t.runners[r.Port] = m
+	share := t.share(digest)
+	t.mu.Unlock()
+	if err := m.watch(context.Background(), share); err != nil {
+		t.config.Log.Warn("the model will not be traced", "model", digest, "error", err)
+	}
+}
+
+// digestOf is the digest of a blob of the store, by its path.
+func digestOf(path string) (string, bool) {
+	hex, ok := strings.CutPrefix(filepath.Base(path), "sha256-")
+	return "sha256:" + hex, ok
+}
+
+// share is that of a model's passes to be measured. t.mu must be held.
+func (t *Tracer) share(digest string) float64 {
+	if s, ok := t.settings.Share[digest]; ok {
+		return s
+	}
+	return t.config.Share
+}
+
+// model returns what is known of a model; a path is needed the first time.
+func (t *Tracer) model(digest, path string) *model {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := t.models[digest]
+	if m == nil {
+		m = &model{
+			tap: t.config.Tap, digest: digest, path: path, folder: t.config.Folder(digest), log: t.config.Log,
+			inFlight: map[tag]int{}, pending: map[string]*traffic.Chunk{},
+		}
+		t.models[digest] = m
+	}
+	return m
+}
+
+func (t *Tracer) all() []*model {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var ms []*model
+	for _, m := range t.models {
+		ms = append(ms, m)
+	}
+	return ms
+}
+
+// byPort is the model that the runner on a port runs.
+func (t *Tracer) byPort(port string) *model {
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.runners[n]
+}
+
+func (t *Tracer) flushing() {
+	defer close(t.done)
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			for _, m := range t.all() {
+				m.flush()
+			}
+		case <-t.stop:
+			return
+		}
+	}
+}
+
+// Share is that of a model's passes that is measured, 0 if it is not traced.
+func (t *Tracer) Share(digest string) float64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.share(digest)
+}
+
+// SetShare has a model traced from now on, over restarts of the server too, or no
+// longer, with a share of 0.
+func (t *Tracer) SetShare(ctx context.Context, digest, path string, share float64) error {
+	if !(share >= 0 && share <= 1) {
+		return plugin.Errorf(plugin.Invalid, "sample is %g; give a number from 0, which ends tracing, to 1", share)
+	}
+	m := t.model(digest, path)
+	t.mu.Lock()
+	next := t.settings.with(digest, share)
+	err := next.write(t.config.Settings)
+	if err == nil {
+		t.settings = next
+	}
+	t.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return m.watch(ctx, share)
+}
+
+// Traffic is what was measured of a model up to now, by label.
+func (t *Tracer) Traffic(digest, path string) (map[string][]traffic.Chunk, error) {
+	m := t.model(digest, path)
+	if err := m.flush(); err != nil {
+		return nil, err
+	}
+	return traffic.Read(filepath.Join(m.folder, traffic.Name))
+}
+
+// Change resets or decays what was measured of a model.
+func (t *Tracer) Change(digest, path string, how func(*traffic.Store) error) error {
+	m := t.model(digest, path)
+	if err := m.flush(); err != nil {
+		return err
+	}
+	return m.stored(how)
+}
+
+// Known are the digests of the models that are traced, or were.
+func (t *Tracer) Known() []string {
+	known := map[string]bool{}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for digest := range t.settings.Share {
+		known[digest] = true
+	}
+	for digest := range t.models {
+		known[digest] = true
+	}
+	files, _ := filepath.Glob(filepath.Join(t.config.Folder("*"), traffic.Name))
+	for _, f := range files {
+		if digest, ok := digestOf(filepath.Dir(f)); ok {
+			known[digest] = true
+		}
+	}
+	for digest := range maps.Clone(known) {
+		_, err := os.Stat(filepath.Join(t.config.Folder(digest), traffic.Name))
+		if err != nil && t.share(digest) == 0 {
+			delete(known, digest)
+		}
+	}
+	var all []string
+	for digest := range known {
+		all = append(all, digest)
+	}
+	return all
+}
