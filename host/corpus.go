@@ -7,14 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/google/renameio/v2"
 	"github.com/ollama/ollama/manifest"
 
 	"pare/host/client"
 	"pare/plugin"
+	"pare/plugin/traffic"
 )
 
 // maxCorpus bounds a user's text, in bytes: hours of tracing on any machine.
@@ -35,6 +39,7 @@ type texts struct {
 type textFile struct {
 	name, file string // what the user calls it, and the file in the job's folder
 	data       []byte
+	live       []traffic.Chunk // instead of data
 	into       *plugin.Corpus
 }
 
@@ -50,9 +55,63 @@ func (t *texts) take(field, file string, c *client.Corpus, into *plugin.Corpus) 
 	case data == nil:
 		*into = plugin.Corpus{Name: ownCorpus}
 	default:
-		t.files = append(t.files, textFile{c.Name, file, data, into})
+		t.files = append(t.files, textFile{name: c.Name, file: file, data: data, into: into})
 	}
 	return nil
+}
+
+// liveCorpus is the name by which a request asks for a model's traffic instead of text,
+// with a colon and a label behind it for that of a label.
+const liveCorpus = "live"
+
+// liveLabel is the label of the traffic that a corpus names, and whether it names any.
+func liveLabel(c *client.Corpus) (label string, live bool) {
+	if c == nil || c.Text != "" || c.Digest != "" {
+		return "", false
+	}
+	if label, live = strings.CutPrefix(c.Name, liveCorpus+":"); live {
+		return label, true
+	}
+	return "", c.Name == liveCorpus
+}
+
+// takeChoosing adds the corpus that layers of a model are chosen by. Traffic is taken
+// as it is now, once for a job: what comes while it runs, or until it is resumed,
+// changes nothing.
+func (t *texts) takeChoosing(js *jobs, s stored, c *client.Corpus, into *plugin.Corpus) error {
+	label, live := liveLabel(c)
+	if !live {
+		return t.take("corpus", "corpus", c, into)
+	}
+	if label != "" {
+		if err := traffic.CheckLabel(label); err != nil {
+			return err
+		}
+	}
+	rows, err := js.traffic(s.gguf.Digest, s.path)
+	if err != nil {
+		return err
+	}
+	chunks, name := traffic.Pick(rows, label), s.name.DisplayShortest()
+	if len(traffic.Deltas(s.gguf.Digest, chunks)) == 0 {
+		if label != "" && len(rows) > 0 {
+			return plugin.Errorf(plugin.NotFound, "no traffic of %s labelled %q was measured; it has %s", name, label, strings.Join(labelsOf(rows), ", "))
+		}
+		return plugin.Errorf(plugin.NotFound, "no traffic of %s was measured; `pare trace %s --sample 0.1` begins to, then use the model", name, name)
+	}
+	t.digests = append(t.digests, c.Name)
+	t.files = append(t.files, textFile{name: c.Name, file: "live", live: chunks, into: into})
+	return nil
+}
+
+func labelsOf(rows map[string][]traffic.Chunk) []string {
+	labels := slices.Sorted(maps.Keys(rows))
+	for i, l := range labels {
+		if l == "" {
+			labels[i] = "requests without a label"
+		}
+	}
+	return labels
 }
 
 // takeEvaluate adds what an evaluation needs and fills in how it is made.
@@ -105,11 +164,25 @@ func (t *texts) takeRepair(r *client.Repair, rec *record) error {
 func (t *texts) write(folder string) error {
 	for _, f := range t.files {
 		*f.into = plugin.Corpus{Name: f.name, Path: filepath.Join(folder, f.file)}
+		if f.live != nil {
+			if err := writeLive(f.into.Path, f.live); err != nil {
+				return noSpace(fmt.Errorf("keep the traffic for the job: %w", err))
+			}
+			continue
+		}
 		if err := renameio.WriteFile(f.into.Path, f.data, 0o600, renameio.WithTempDir(folder)); err != nil {
 			return noSpace(fmt.Errorf("keep the text for the job: %w", err))
 		}
 	}
 	return nil
+}
+
+// writeLive keeps traffic for a job, unless an earlier try of it has done so.
+func writeLive(path string, chunks []traffic.Chunk) error {
+	if is, err := traffic.IsFile(path); err == nil && is {
+		return nil
+	}
+	return traffic.Snapshot(path, chunks)
 }
 
 // corpusText returns a request's text and what tells it from others in a job's

@@ -14,6 +14,7 @@ import (
 
 	"pare/host/client"
 	"pare/plugin"
+	"pare/plugin/traffic"
 )
 
 // jobs are all jobs, running or kept: each has a folder below folder.
@@ -22,6 +23,9 @@ type jobs struct {
 	pruner func() (plugin.Pruner, error) // the running plugin
 	lend   func(*record) *lent
 	log    *slog.Logger
+
+	// traffic is what was measured of a model's, by label.
+	traffic func(digest, path string) (map[string][]traffic.Chunk, error)
 
 	mu      sync.Mutex
 	running map[string]*job
@@ -261,6 +265,10 @@ func (js *jobs) outcome(rec *record) (client.Progress, error) {
 	last := client.Progress{Job: rec.ID, Status: "success"}
 	switch rec.Kind {
 	case client.KindProfile:
+		if rec.byTraffic() {
+			last.Profile = new(plugin.Profile)
+			return last, rec.report(last.Profile)
+		}
 		p, err := plugin.LoadProfile(js.profilesFolder(), rec.Digest)
 		last.Profile = &p
 		return last, err

@@ -81,13 +81,23 @@ func (r *record) made() bool {
 }
 
 // forgetTexts deletes a user's texts, which are kept no longer than the job runs:
-// whoever asks for the job again sends them again.
+// whoever asks for the job again sends them again. What was measured of traffic stays
+// until the job is done, for it goes on by the same.
 func (r *record) forgetTexts() {
 	for _, c := range append([]plugin.Corpus{r.Corpus, r.Lessons, r.Evaluate.Corpus}, r.Evaluate.Tasks...) {
+		if c == r.Corpus && r.byTraffic() && r.State != client.Done {
+			continue
+		}
 		if c.Path != "" {
 			os.Remove(c.Path)
 		}
 	}
+}
+
+// byTraffic reports whether the job's corpus is not text.
+func (r *record) byTraffic() bool {
+	_, live := liveLabel(&client.Corpus{Name: r.Corpus.Name})
+	return live && filepath.Base(r.Corpus.Path) == "live"
 }
 
 // save writes the record, whole or not at all.
@@ -99,6 +109,18 @@ func (r *record) save() error {
 	}
 	if err := renameio.WriteFile(filepath.Join(r.folder, "job.json"), b, 0o600, renameio.WithTempDir(r.folder)); err != nil {
 		return noSpace(fmt.Errorf("save job: %w", err))
+	}
+	return nil
+}
+
+// saveReport leaves the result of a job of which the plugin keeps none.
+func (r *record) saveReport(result any) error {
+	b, err := json.Marshal(result)
+	if err != nil {
+		return fmt.Errorf("encode the report of job %s: %w", r.ID, err)
+	}
+	if err := renameio.WriteFile(filepath.Join(r.folder, "report.json"), b, 0o600, renameio.WithTempDir(r.folder)); err != nil {
+		return noSpace(fmt.Errorf("keep the report of job %s: %w", r.ID, err))
 	}
 	return nil
 }

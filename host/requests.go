@@ -32,7 +32,7 @@ func (js *jobs) prune(r client.PruneRequest) (*job, error) {
 		rec.Name = name.DisplayShortest()
 	}
 	var with texts
-	if err := with.take("corpus", "corpus", r.Corpus, &rec.Corpus); err != nil {
+	if err := with.takeChoosing(js, s, r.Corpus, &rec.Corpus); err != nil {
 		return nil, err
 	}
 	if err := with.takeEvaluate(r.Evaluate, &rec.Evaluate); err != nil {
@@ -76,13 +76,16 @@ func removes(r client.PruneRequest) string {
 }
 
 func (js *jobs) profile(r client.ProfileRequest) (*job, error) {
-	_, rec, err := newRecord(client.KindProfile, r.Model)
+	s, rec, err := newRecord(client.KindProfile, r.Model)
 	if err != nil {
 		return nil, err
 	}
 	rec.Add, rec.What = r.Add, "profile"
+	if _, live := liveLabel(r.Corpus); live && r.Add {
+		return nil, plugin.Errorf(plugin.Invalid, "add: a profile is of text or of traffic; leave it out")
+	}
 	var with texts
-	if err := with.take("corpus", "corpus", r.Corpus, &rec.Corpus); err != nil {
+	if err := with.takeChoosing(js, s, r.Corpus, &rec.Corpus); err != nil {
 		return nil, err
 	}
 	return js.start(rec, with, always)
@@ -120,7 +123,7 @@ func (js *jobs) evaluate(r client.EvaluateRequest) (*job, error) {
 }
 
 func (js *jobs) sweep(r client.SweepRequest) (*job, error) {
-	_, rec, err := newRecord(client.KindSweep, r.Model)
+	s, rec, err := newRecord(client.KindSweep, r.Model)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +142,7 @@ func (js *jobs) sweep(r client.SweepRequest) (*job, error) {
 		return nil, plugin.Errorf(plugin.Invalid, "evaluate: a sweep scores text alone; leave tasks out, and give them to /api/prune/evaluate")
 	}
 	var with texts
-	if err := with.take("corpus", "corpus", r.Corpus, &rec.Corpus); err != nil {
+	if err := with.takeChoosing(js, s, r.Corpus, &rec.Corpus); err != nil {
 		return nil, err
 	}
 	if err := with.takeEvaluate(r.Evaluate, &rec.Evaluate); err != nil {

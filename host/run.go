@@ -125,6 +125,9 @@ func (js *jobs) call(ctx context.Context, p plugin.Pruner, j *job, rec *record) 
 	switch rec.Kind {
 	case client.KindProfile:
 		profile, err := p.Profile(ctx, request, host, j.report)
+		if err == nil && rec.byTraffic() {
+			err = rec.saveReport(profile)
+		}
 		return client.Progress{Profile: &profile}, err
 	case client.KindEvaluate:
 		e, err := p.Evaluate(ctx, plugin.EvaluateRequest{

@@ -79,6 +79,7 @@ func (s *Server) start(log *slog.Logger, share float64) (err error) {
 	if s.jobs, err = newJobs(folder, s.children.pruner, lend, log); err != nil {
 		return err
 	}
+	s.jobs.traffic = s.live.Traffic
 	handler := s.routes(envconfig.Host().Host)
 	for _, p := range patterns {
 		http.Handle(p, handler)

@@ -24,14 +24,14 @@ func (s *selectionFlags) register(c *cobra.Command) {
 	f.StringVar(&s.criterion, "criterion", "", "how to choose: auto (default), angular, cumulative, influence, deepest, loss or greedy")
 	f.StringVar(&s.tokens, "tokens", "", "distances over all tokens (default), or the last of each text, as in the paper")
 	f.StringVar(&s.protect, "protect", "", "layers that must stay, such as 0-3,29")
-	f.StringVar(&s.corpus, "corpus", "", "a file of text or JSONL to trace with, or \"default\" for the text that comes with Pare")
+	f.StringVar(&s.corpus, "corpus", "", "a file of text or JSONL to trace with, \"default\" for the text that comes with Pare, or \"live\" or \"live:LABEL\" for the traffic that pare trace measures")
 }
 
 // request turns the flags into the API's words.
 func (s *selectionFlags) request(model string) (client.PruneRequest, error) {
 	r := client.PruneRequest{Model: model, Criterion: s.criterion, Tokens: s.tokens, Protect: s.protect}
 	var err error
-	r.Corpus, err = readCorpus(s.corpus)
+	r.Corpus, err = choosingCorpus(s.corpus)
 	if err != nil || s.drop == "" {
 		return r, err
 	}
@@ -63,6 +63,15 @@ func parseDrop(s string, r *client.PruneRequest) error {
 	}
 	r.Range = s
 	return nil
+}
+
+// choosingCorpus is what layers are chosen by: text, or what a server measured of a
+// model's traffic.
+func choosingCorpus(s string) (*client.Corpus, error) {
+	if s == "live" || strings.HasPrefix(s, "live:") {
+		return &client.Corpus{Name: s}, nil
+	}
+	return readCorpus(s)
 }
 
 // readCorpus reads a file for the request; the server never opens our paths.

@@ -41,7 +41,7 @@ Ctrl-C stops the sweep; the same command goes on with it.`,
 			if r.Tolerance, err = parseShare("--max-ppl-rise", rise); err != nil {
 				return err
 			}
-			if r.Corpus, err = readCorpus(corpus); err != nil {
+			if r.Corpus, err = choosingCorpus(corpus); err != nil {
 				return err
 			}
 			e, err := judge.request()
@@ -64,7 +64,7 @@ Ctrl-C stops the sweep; the same command goes on with it.`,
 	f.StringVar(&r.Protect, "protect", "", "layers that must stay, such as 0-3,29")
 	f.StringVar(&rise, "max-ppl-rise", "", "propose the largest cut whose perplexity rises no more, such as 10%")
 	f.BoolVar(&r.EachLayer, "each-layer", false, "also show what each single layer is for")
-	f.StringVar(&corpus, "corpus", "", "a file of text or JSONL to choose by, or \"default\" for the text that comes with Pare")
+	f.StringVar(&corpus, "corpus", "", "a file of text or JSONL to choose by, \"default\" for the text that comes with Pare, or \"live\" for traffic")
 	f.StringVar(&judge.level, "level", "quick", "how much text to score: quick or full")
 	f.StringVar(&judge.text, "score", "", "a file of text or JSONL to score instead of the text that comes with Pare")
 	judge.registerThresholds(c)
