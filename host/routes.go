@@ -35,6 +35,7 @@ func (s *Server) routes(listen string) http.Handler {
 	r.POST("/prune", s.postPrune)
 	r.POST("/api/prune/trace", s.postTrace)
 	r.GET("/api/prune/trace", s.getTrace)
+	r.GET("/api/prune/trace/*model", s.getTrace)
 	r.POST("/api/prune/plan", s.postPlan)
 	r.POST("/api/prune/profile", s.postProfile)
 	r.GET("/api/prune/profile/*model", s.getProfile)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 	"github.com/ollama/ollama/manifest"
@@ -59,7 +60,7 @@ func (s *Server) trace(c *gin.Context, r client.TraceRequest) (client.TraceStatu
 func (s *Server) getTrace(c *gin.Context) {
 	all := []client.TraceStatus{}
 	err := func() error {
-		if name, ok := c.GetQuery("model"); ok {
+		if name := strings.TrimPrefix(c.Param("model"), "/"); name != "" {
 			m, err := lookUp("model", name)
 			if err != nil {
 				return err

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"time"
 
 	"pare/plugin"
@@ -59,7 +58,7 @@ func (c *Client) Traced(ctx context.Context, model string) ([]TraceStatus, error
 	}
 	path := "/api/prune/trace"
 	if model != "" {
-		path += "?model=" + url.QueryEscape(model)
+		path += "/" + model
 	}
 	err := c.call(ctx, http.MethodGet, path, nil, &l)
 	return l.Models, err
