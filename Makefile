@@ -139,7 +139,7 @@ check: headers xla ## unit tests: a minute, no model
 
 .PHONY: race
 race: headers ## unit tests of what shares state, under the race detector
-	go test -race ./plugin/... ./host ./host/client ./host/score ./host/trace/...
+	go test -race ./plugin/... ./host ./host/client ./host/live ./host/score ./host/trace/...
 
 .PHONY: test
 test: check race build bin/ollama model xla ## all tests, on tiny models and on SmolLM2-135M

@@ -43,7 +43,7 @@ type Config struct {
 type Tracer struct {
 	config Config
 	own    string // value of ownHeader
-	stop   chan struct{}
+	stop   func() // flushing
 	done   chan struct{}
 
 	mu       sync.Mutex
@@ -54,8 +54,9 @@ type Tracer struct {
 
 // New starts tracing the models for which that is set. Call [Tracer.Close] in the end.
 func New(c Config) (*Tracer, error) {
+	stop := make(chan struct{})
 	t := &Tracer{
-		config: c, own: rand.Text(), stop: make(chan struct{}), done: make(chan struct{}),
+		config: c, own: rand.Text(), stop: sync.OnceFunc(func() { close(stop) }), done: make(chan struct{}),
 		models: map[string]*model{}, runners: map[int]*model{},
 	}
 	var err error
@@ -63,13 +64,13 @@ func New(c Config) (*Tracer, error) {
 		return nil, err
 	}
 	c.Tap.OnArrival(t.arrive)
-	go t.flushing()
+	go t.flushing(stop)
 	return t, nil
 }
 
-// Close writes what was measured.
+// Close writes what was measured. It can be called twice.
 func (t *Tracer) Close() {
-	close(t.stop)
+	t.stop()
 	<-t.done
 	for _, m := range t.all() {
 		m.watch(context.Background(), 0)
@@ -144,7 +145,7 @@ func (t *Tracer) byPort(port string) *model {
 	return t.runners[n]
 }
 
-func (t *Tracer) flushing() {
+func (t *Tracer) flushing(stop <-chan struct{}) {
 	defer close(t.done)
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
@@ -154,7 +155,7 @@ func (t *Tracer) flushing() {
 			for _, m := range t.all() {
 				m.flush()
 			}
-		case <-t.stop:
+		case <-stop:
 			return
 		}
 	}

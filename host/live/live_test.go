@@ -1,0 +1,323 @@
+package live
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"pare/host/trace"
+	"pare/host/trace/wire"
+	"pare/plugin"
+	"pare/plugin/traffic"
+)
+
+const layers = 2
+
+// A runner is a server as Ollama's runners are, with a tap that counts the tokens it
+// computes: for each request the tokens of its prompt and as many again, less one.
+type runner struct {
+	http *httptest.Server
+	conn net.Conn
+
+	mu      sync.Mutex
+	session uint64
+	tokens  int64
+	hold    chan struct{} // a request waits for it after it has computed its prompt
+	begun   chan struct{}
+}
+
+func newRunner(t *testing.T, tap *trace.Server, model string) *runner {
+	t.Helper()
+	r := &runner{begun: make(chan struct{}, 9)}
+	r.http = httptest.NewServer(http.HandlerFunc(r.complete))
+	t.Cleanup(r.http.Close)
+	var err error
+	if r.conn, err = net.Dial("unix", tap.Path()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.conn.Close() })
+	u, _ := url.Parse(r.http.URL)
+	port, _ := strconv.Atoi(u.Port())
+	if err := wire.Write(r.conn, wire.Hello{Version: wire.Version, PID: 1, Model: model, Port: port}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.answer(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for r.answer() == nil {
+		}
+	}()
+	return r
+}
+
+func (r *runner) answer() error {
+	var c wire.Command
+	if err := wire.Read(r.conn, &c); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	reply := wire.Reply{Session: r.session}
+	if r.session != 0 && r.tokens > 0 && (c.Op != wire.Drain || c.Session == r.session) {
+		d := plugin.TraceDelta{Layers: layers, Hidden: 4, All: plugin.NewSums(layers), Last: plugin.NewSums(layers), First: plugin.NewSums(layers)}
+		d.All.Tokens, r.tokens = r.tokens, 0
+		reply.Delta = &d
+	}
+	switch c.Op {
+	case wire.Start:
+		r.session, r.tokens = c.Session, 0
+	case wire.Stop:
+		r.session = 0
+	}
+	return wire.Write(r.conn, reply)
+}
+
+func (r *runner) compute(n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.session != 0 {
+		r.tokens += n
+	}
+}
+
+// complete answers /completion?tokens=N.
+func (r *runner) complete(w http.ResponseWriter, q *http.Request) {
+	n, _ := strconv.ParseInt(q.URL.Query().Get("tokens"), 10, 64)
+	r.compute(n)
+	r.begun <- struct{}{}
+	r.mu.Lock()
+	hold := r.hold
+	r.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
+	for range 300 {
+		fmt.Fprintf(w, `{"content":"\",\"eval_count\":999","done":false}`+"\n")
+	}
+	r.compute(n - 1)
+	json.NewEncoder(w).Encode(map[string]any{"content": "", "done": true, "eval_count": n, "prompt_eval_count": n})
+}
+
+type fixture struct {
+	t      *testing.T
+	config Config
+	tracer *Tracer
+	digest string
+	path   string // of the GGUF
+}
+
+func newFixture(t *testing.T, share float64) *fixture {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "live")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	tap, err := trace.Listen(filepath.Join(dir, "run"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tap.Close() })
+	f := &fixture{t: t, digest: "sha256:ab", path: filepath.Join(dir, "sha256-ab"), config: Config{
+		Tap: tap, Share: share, Settings: filepath.Join(dir, "live.json"), Log: slog.New(slog.DiscardHandler),
+		Folder: func(digest string) string { return plugin.ProfileFolder(filepath.Join(dir, "profiles"), digest) },
+	}}
+	f.start()
+	return f
+}
+
+func (f *fixture) start() {
+	f.t.Helper()
+	var err error
+	if f.tracer, err = New(f.config); err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(sync.OnceFunc(f.tracer.Close))
+}
+
+// ask sends a request as Ollama does when a user's has come in with a header.
+func (f *fixture) ask(r *runner, tokens int, header ...string) {
+	f.t.Helper()
+	client := http.Client{Transport: f.tracer.Transport(http.DefaultTransport)}
+	route := f.tracer.Label(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		to, err := http.NewRequestWithContext(q.Context(), http.MethodPost, fmt.Sprint(r.http.URL, "/completion?tokens=", tokens), nil)
+		if err != nil {
+			f.t.Error(err)
+			return
+		}
+		resp, err := client.Do(to)
+		if err != nil {
+			f.t.Error(err)
+			return
+		}
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+	}))
+	q := httptest.NewRequest(http.MethodPost, "/api/generate", nil)
+	for i := 0; i < len(header); i += 2 {
+		q.Header.Set(header[i], header[i+1])
+	}
+	route.ServeHTTP(httptest.NewRecorder(), q)
+}
+
+// expect checks the counts of each label: requests, prompt tokens, generated tokens and
+// measured tokens.
+func (f *fixture) expect(want map[string][4]int64) {
+	f.t.Helper()
+	rows, err := f.tracer.Traffic(f.digest, f.path)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for label := range rows {
+		c, err := traffic.Sum(rows[label])
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if got := [4]int64{c.Requests, c.Prompt, c.Generated, c.Measured()}; got != want[label] {
+			f.t.Errorf("label %q counts %v, want %v", label, got, want[label])
+		}
+	}
+	if len(rows) != len(want) {
+		f.t.Errorf("there are %d labels, want %d", len(rows), len(want))
+	}
+}
+
+func TestTrafficByLabel(t *testing.T) {
+	f := newFixture(t, 1)
+	r := newRunner(t, f.config.Tap, f.path)
+	f.ask(r, 5)
+	f.ask(r, 7, LabelHeader, "code")
+	f.ask(r, 9, LabelHeader, "code")
+	f.expect(map[string][4]int64{"": {1, 5, 5, 9}, "code": {2, 16, 16, 30}})
+	f.tracer.Close() // and a runner that another server finds
+	f.start()
+	f.ask(newRunner(t, f.config.Tap, f.path), 3, LabelHeader, "code")
+	f.expect(map[string][4]int64{"": {1, 5, 5, 9}, "code": {3, 19, 19, 35}})
+}
+
+// What several labels' requests compute together bears none, before and after each has
+// its own.
+func TestLabelsTogether(t *testing.T) {
+	f := newFixture(t, 1)
+	r := newRunner(t, f.config.Tap, f.path)
+	r.hold = make(chan struct{})
+	var both sync.WaitGroup
+	both.Go(func() { f.ask(r, 10, LabelHeader, "a") })
+	<-r.begun
+	both.Go(func() { f.ask(r, 100, LabelHeader, "b") })
+	<-r.begun
+	close(r.hold)
+	both.Wait()
+	rows, err := f.tracer.Traffic(f.digest, f.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	measured := map[string]int64{}
+	for label, row := range rows {
+		c, _ := traffic.Sum(row)
+		measured[label] = c.Measured()
+	}
+	if measured["a"] < 10 || measured[""] < 100 {
+		t.Errorf("measured %v, want at least 10 of a's alone and b's 100 without a label", measured)
+	}
+	if sum := measured["a"] + measured["b"] + measured[""]; sum != 218 {
+		t.Errorf("%d tokens were measured, want 218", sum)
+	}
+}
+
+func TestOwnRequestsAreNoTraffic(t *testing.T) {
+	f := newFixture(t, 1)
+	r := newRunner(t, f.config.Tap, f.path)
+	f.ask(r, 50, ownHeader, f.tracer.own)
+	f.ask(r, 5, ownHeader, "a guess")
+	f.expect(map[string][4]int64{"": {1, 5, 5, 9}})
+}
+
+func TestWhichModelsAreTraced(t *testing.T) {
+	f := newFixture(t, 0)
+	r := newRunner(t, f.config.Tap, f.path)
+	f.ask(r, 4)
+	f.expect(nil)
+	if err := f.tracer.SetShare(t.Context(), f.digest, f.path, 1); err != nil {
+		t.Fatal(err)
+	}
+	f.ask(r, 5)
+	f.tracer.Close()
+	f.start() // still traced: it is kept
+	r = newRunner(t, f.config.Tap, f.path)
+	f.ask(r, 6)
+	f.expect(map[string][4]int64{"": {2, 11, 11, 20}})
+	if known := f.tracer.Known(); len(known) != 1 || known[0] != f.digest {
+		t.Errorf("known are %v, want the model", known)
+	}
+	if err := f.tracer.SetShare(t.Context(), f.digest, f.path, 0); err != nil {
+		t.Fatal(err)
+	}
+	f.ask(r, 7)
+	f.expect(map[string][4]int64{"": {2, 11, 11, 20}})
+	for _, share := range []float64{-0.1, 1.1} {
+		if err := f.tracer.SetShare(t.Context(), f.digest, f.path, share); plugin.KindOf(err) != plugin.Invalid {
+			t.Errorf("share %g: %v", share, err)
+		}
+	}
+}
+
+func TestBadLabel(t *testing.T) {
+	f := newFixture(t, 1)
+	w := httptest.NewRecorder()
+	q := httptest.NewRequest(http.MethodPost, "/api/generate", nil)
+	q.Header.Set(LabelHeader, "no spaces")
+	f.tracer.Label(http.NotFoundHandler()).ServeHTTP(w, q)
+	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), LabelHeader) {
+		t.Errorf("got %d %s, want 400 and the header's name", w.Code, w.Body)
+	}
+}
+
+// A model that is always in use loses nothing and no request fails, whatever else is
+// asked of the tracer.
+func TestConcurrentUse(t *testing.T) {
+	f := newFixture(t, 1)
+	rs := []*runner{newRunner(t, f.config.Tap, f.path), newRunner(t, f.config.Tap, f.path)}
+	for _, r := range rs {
+		r.begun = make(chan struct{}, 1000)
+	}
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for range 20 {
+				f.ask(rs[i%2], 3, LabelHeader, []string{"a", "b"}[i/4])
+			}
+		})
+	}
+	all.Go(func() {
+		for range 20 {
+			if _, err := f.tracer.Traffic(f.digest, f.path); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	all.Wait()
+	rows, err := f.tracer.Traffic(f.digest, f.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := traffic.Sum(traffic.Pick(rows, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Requests != 160 || c.Prompt != 480 || c.Measured() != 800 {
+		t.Errorf("%d requests, %d prompt tokens and %d measured, want 160, 480 and 800", c.Requests, c.Prompt, c.Measured())
+	}
+}
