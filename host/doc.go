@@ -10,6 +10,7 @@
 //	children.go  the plugin process: started when needed, again after a crash
 //	jobs.go      all jobs; record.go what is kept of one, run.go how it is done,
 //	             job.go how it is followed
+//	tracing.go   what was measured of normal requests; see package live
 //	corpus.go    the text that comes in a request
 //	libraries.go the GPU libraries of an installed Ollama
 //	routes.go    HTTP; guard.go who may call; stream.go NDJSON

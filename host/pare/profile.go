@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,7 +21,7 @@ import (
 func newProfile() *cobra.Command {
 	var flags selectionFlags
 	var add, asJSON bool
-	var output string
+	var output, compare string
 	c := &cobra.Command{
 		Use:   "profile MODEL",
 		Short: "Show how much each layer of a model changes its hidden states",
@@ -28,15 +29,29 @@ func newProfile() *cobra.Command {
 
 MODEL is watched at work on some text, once: the profile is kept and used again.
 With --corpus it is made from that text instead, or from that text too (--add);
---corpus default goes back to the text that comes with Pare.`,
+--corpus default goes back to the text that comes with Pare. --corpus live shows that
+of the traffic which pare trace measures, and --compare that of two labels.`,
 		Example: `  pare profile smollm2
   pare profile smollm2 --drop 20% -o smollm2.png
-  pare profile smollm2 --corpus notes.txt --add`,
+  pare profile smollm2 --corpus notes.txt --add
+  pare profile smollm2 --compare kept,live`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			r, err := flags.request(args[0])
 			if err != nil {
 				return err
+			}
+			if compare != "" {
+				if flags != (selectionFlags{}) || add || output != "" {
+					return errors.New("--compare goes with --json alone")
+				}
+				d, err := newDiffering(args[0], compare, asJSON)
+				if err != nil {
+					return err
+				}
+				ctx, stop := interruptible(c)
+				defer stop()
+				return d.run(ctx)
 			}
 			p := &profiling{selection: r, add: add, asJSON: asJSON, output: output}
 			if err := p.check(); err != nil {
@@ -48,6 +63,7 @@ With --corpus it is made from that text instead, or from that text too (--add);
 	flags.register(c)
 	c.Flags().BoolVar(&add, "add", false, "add the text of --corpus to the profile that is kept")
 	c.Flags().StringVarP(&output, "output", "o", "", "draw the heat map into this file, .png or .svg")
+	c.Flags().StringVar(&compare, "compare", "", "compare two profiles, such as code,mail: labels of traffic, live for all of it, kept for that of text")
 	c.Flags().BoolVar(&asJSON, "json", false, "print progress and the profile as JSON lines")
 	return c
 }
@@ -68,6 +84,14 @@ func (p *profiling) format() string {
 func (p *profiling) check() error {
 	if p.add && p.selection.Corpus == nil {
 		return errors.New("--add needs the text to add: --corpus FILE")
+	}
+	if c := p.selection.Corpus; c != nil && c.Text == "" && strings.HasPrefix(c.Name, "live") {
+		if p.add {
+			return errors.New("--add: a profile is of text or of traffic")
+		}
+		if p.selects() {
+			return errors.New("--drop goes by the kept profile; `pare prune MODEL --drop … --corpus live --dry-run` chooses by traffic")
+		}
 	}
 	if f := p.format(); p.output != "" && f != "png" && f != "svg" {
 		return fmt.Errorf("--output %s: the name must end in .png or .svg", p.output)
@@ -94,7 +118,7 @@ func (p *profiling) run(c *cobra.Command) error {
 		plan = &chosen
 	}
 	if p.output != "" {
-		if err := p.draw(ctx, server); err != nil {
+		if err := p.draw(ctx, server, profile); err != nil {
 			return explain(ctx, f, err)
 		}
 	}
@@ -114,8 +138,8 @@ func (p *profiling) planRequest() client.PruneRequest {
 	return r
 }
 
-func (p *profiling) draw(ctx context.Context, server *client.Client) error {
-	b, err := server.Heatmap(ctx, p.planRequest(), p.format())
+func (p *profiling) draw(ctx context.Context, server *client.Client, profile plugin.Profile) error {
+	b, err := p.drawing(ctx, server, profile)
 	if err != nil {
 		return err
 	}
@@ -126,6 +150,18 @@ func (p *profiling) draw(ctx context.Context, server *client.Client) error {
 		fmt.Fprintf(os.Stderr, "heat map written to %s\n", p.output)
 	}
 	return nil
+}
+
+// drawing is by the server, which knows what a selection would remove, or, of traffic,
+// of which it keeps no profile, by us.
+func (p *profiling) drawing(ctx context.Context, server *client.Client, profile plugin.Profile) ([]byte, error) {
+	if len(profile.Corpora) != 1 || profile.Corpora[0].From == nil {
+		return server.Heatmap(ctx, p.planRequest(), p.format())
+	}
+	var b bytes.Buffer
+	title := fmt.Sprintf("%s, %s", p.selection.Model, profile.Corpora[0].Name)
+	err := heatmap.Write(&b, p.format(), profile, heatmap.Options{Title: title, Tokens: p.selection.Tokens})
+	return b.Bytes(), err
 }
 
 func (p *profiling) print(profile plugin.Profile, plan *plugin.Plan) error {
