@@ -20,14 +20,14 @@ func BenchmarkLive(b *testing.B) {
 	prompt := func(share float64) func(int) float64 {
 		return func(round int) float64 {
 			trace(share)
-			e := s.evaluate("smollm2", passage(b, round, 4000), 1)
+			e := s.evaluate("smollm2", passage(b, round, 2000), 1)
 			return float64(e.PromptTokens) / e.PromptTime.Seconds()
 		}
 	}
 	generation := func(share float64) func(int) float64 {
 		return func(round int) float64 {
 			trace(share)
-			e := s.evaluate("smollm2", passage(b, round, 200), 128)
+			e := s.evaluate("smollm2", passage(b, round, 200), 64)
 			return float64(e.Tokens) / e.Time.Seconds()
 		}
 	}

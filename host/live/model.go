@@ -22,11 +22,14 @@ type model struct {
 	digest, path, folder string
 	log                  *slog.Logger
 
-	// Held while sums are collected, so that what begins or ends meanwhile has its
-	// own kept apart.
+	// Held while the tap is asked for sums, or has to measure for another session: that
+	// may wait for the graph that a runner computes.
+	asking  sync.Mutex
+	session *trace.Session // nil if it is not traced
+
+	// Held for a moment.
 	mu       sync.Mutex
-	session  *trace.Session // nil if it is not traced
-	share    float64
+	share    float64     // of the passes that are measured
 	inFlight map[tag]int // requests
 	pending  map[string]*traffic.Chunk
 
@@ -36,61 +39,79 @@ type model struct {
 
 // watch measures a share of the model's passes from now on; 0 ends that.
 func (m *model) watch(ctx context.Context, share float64) error {
+	m.asking.Lock()
+	defer m.asking.Unlock()
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.share == share {
+	same := m.share == share
+	who := m.who()
+	m.mu.Unlock()
+	if same {
 		return nil
 	}
 	if m.session != nil {
 		m.session.Stop()
-		m.collect()
-		m.session, m.share = nil, 0
+		m.drain(who)
+		m.session = nil
+		m.setShare(0)
 	}
 	if share == 0 {
 		return nil
 	}
-	var err error
-	if m.session, err = m.tap.Watch(ctx, m.path, share); err != nil {
+	session, err := m.tap.Watch(ctx, m.path, share)
+	if err != nil {
 		return err
 	}
-	m.share = share
+	m.session = session
+	m.setShare(share)
 	return nil
 }
 
-// begin notes that a request begins. Sums of what ran before it are collected if it is
-// of another kind.
-func (m *model) begin(t tag) {
+func (m *model) setShare(share float64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.inFlight[t] == 0 && len(m.inFlight) > 0 {
-		m.collect()
+	m.share = share
+}
+
+// begin notes that a request begins. Sums of what ran before it are collected if it is
+// of another kind; it would wait for the runner to be done with that anyway.
+func (m *model) begin(t tag) {
+	m.mu.Lock()
+	changes, who := m.inFlight[t] == 0 && len(m.inFlight) > 0, m.who()
+	m.mu.Unlock()
+	if changes {
+		m.collect(who)
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.inFlight[t]++
 }
 
 // end notes that a request ended, with the tokens its runner reported: none if it was
-// given up. After the last one the sums are collected at once: the runner may be
-// unloaded next.
+// given up. After the last one the sums are collected before Ollama goes on, for the
+// runner may be unloaded next, and it is idle; while others run, nobody waits for them.
 func (m *model) end(t tag, n counts) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.inFlight[t] == 1 {
-		m.collect()
-	}
+	who := m.who()
 	if m.inFlight[t]--; m.inFlight[t] == 0 {
 		delete(m.inFlight, t)
 	}
-	if t.own || m.session == nil || n == (counts{}) {
-		return
+	changes, last := m.inFlight[t] == 0, len(m.inFlight) == 0
+	if !t.own && m.share > 0 && n != (counts{}) {
+		c := m.chunk(t.label)
+		c.Requests++
+		c.Prompt += n.prompt
+		c.Generated += n.generated
 	}
-	c := m.chunk(t.label)
-	c.Requests++
-	c.Prompt += n.prompt
-	c.Generated += n.generated
+	m.mu.Unlock()
+	if last {
+		m.collect(who)
+	} else if changes {
+		go m.collect(who)
+	}
 }
 
 // who is what all requests in flight have in common: of several labels none, and if one
-// is Pare's own the whole is no traffic.
+// is Pare's own the whole is no traffic. m.mu must be held.
 func (m *model) who() (who tag) {
 	first := true
 	for t := range m.inFlight {
@@ -123,25 +144,31 @@ func (m *model) chunk(label string) *traffic.Chunk {
 // not lost if it is longer: they come with the next.
 const patience = 2 * time.Second
 
-// collect takes what the tap measured for whoever is in flight. m.mu must be held.
-func (m *model) collect() {
+// collect takes what the tap measured for whoever was in flight.
+func (m *model) collect(who tag) {
+	m.asking.Lock()
+	defer m.asking.Unlock()
+	m.drain(who)
+}
+
+// drain is collect while m.asking is held.
+func (m *model) drain(who tag) {
 	if m.session == nil {
 		return
 	}
 	// Cancelled, not timed out: a runner that is late is not disconnected.
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	defer time.AfterFunc(patience, cancel).Stop()
 	d, err := m.session.Drain(ctx)
 	if err != nil {
 		m.log.Debug("live trace", "model", m.digest, "error", err)
 	}
-	if d.Layers == 0 && d.Skipped == 0 && d.LeftOut == 0 && len(d.Faults) == 0 {
+	if who.own || d.Layers == 0 && d.Skipped == 0 && d.LeftOut == 0 && len(d.Faults) == 0 {
 		return
 	}
-	who := m.who()
-	if who.own {
-		return
-	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	c := m.chunk(who.label)
 	c.Skipped += d.Skipped
 	if err := c.Delta.Add(d.TraceDelta); err != nil {
@@ -152,9 +179,12 @@ func (m *model) collect() {
 // flush writes what was measured to disk.
 func (m *model) flush() error {
 	m.mu.Lock()
-	if len(m.inFlight) > 0 {
-		m.collect()
+	busy, who := len(m.inFlight) > 0, m.who()
+	m.mu.Unlock()
+	if busy {
+		m.collect(who)
 	}
+	m.mu.Lock()
 	pending := m.pending
 	m.pending = map[string]*traffic.Chunk{}
 	m.mu.Unlock()
