@@ -61,6 +61,11 @@ func header(w io.Writer, p plugin.Profile, m plugin.Means, tokens string, plan *
 	fmt.Fprintf(w, "model     %s (%s, %d layers, width %d)\n", short(p.Model), plain(pick(p.Architecture, "unknown architecture")), p.Layers, p.Hidden)
 	fmt.Fprintf(w, "tokens    %s in %s: %s\n", many(m.Tokens, "token"), many(int64(p.Chunks), "chunk"), whose(tokens))
 	for _, c := range p.Corpora {
+		if c.From != nil && c.To != nil {
+			const minute = "2006-01-02 15:04"
+			fmt.Fprintf(w, "traffic   %s, %s, %s to %s UTC\n", plain(c.Name), many(int64(c.Documents), "request"), c.From.UTC().Format(minute), c.To.UTC().Format(minute))
+			continue
+		}
 		fmt.Fprintf(w, "corpus    %s, %s, %s\n", plain(c.Name), many(int64(c.Documents), "document"), short(c.Digest))
 	}
 	for _, f := range p.Faults {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"pare/plugin"
@@ -91,5 +92,19 @@ func TestTextRefuses(t *testing.T) {
 	}
 	if err := Text(&b, synthetic(4), &plugin.Plan{Remove: []int{4}}); err == nil || b.Len() > 0 {
 		t.Errorf("%v, %d bytes", err, b.Len())
+	}
+}
+
+func TestTextSaysWhenTrafficWas(t *testing.T) {
+	p := synthetic(4)
+	from := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	to := from.Add(90 * time.Minute)
+	p.Corpora = []plugin.CorpusInfo{{Name: "live:code", Documents: 40, From: &from, To: &to}}
+	var b bytes.Buffer
+	if err := Text(&b, p, nil); err != nil {
+		t.Fatal(err)
+	}
+	if want := "traffic   live:code, 40 requests, 2026-03-01 12:00 to 2026-03-01 13:30 UTC\n"; !strings.Contains(b.String(), want) {
+		t.Errorf("%q is missing in\n%s", want, b.String())
 	}
 }
