@@ -18,12 +18,13 @@ import (
 
 	"pare/host/client"
 	"pare/host/heatmap"
+	"pare/host/page"
 	"pare/plugin"
 )
 
 // patterns are the routes of this server on http.DefaultServeMux, where they
 // win over Ollama's own, which has the rest.
-var patterns = []string{"/api/prune", "/api/prune/", "/prune"}
+var patterns = []string{"/api/prune", "/api/prune/", "/prune", "/prune/"}
 
 // routes is the handler behind patterns.
 func (s *Server) routes(listen string) http.Handler {
@@ -33,6 +34,8 @@ func (s *Server) routes(listen string) http.Handler {
 	r.Use(guards(listen)...)
 	r.POST("/api/prune", s.postPrune)
 	r.POST("/prune", s.postPrune)
+	r.GET("/prune", getPage)
+	r.GET("/prune/:file", getPage)
 	r.POST("/api/prune/trace", s.postTrace)
 	r.GET("/api/prune/trace", s.getTrace)
 	r.GET("/api/prune/trace/*model", s.getTrace)
@@ -51,10 +54,19 @@ func (s *Server) routes(listen string) http.Handler {
 	r.NoMethod(func(c *gin.Context) {
 		c.JSON(http.StatusMethodNotAllowed, gin.H{"error": "this route takes another method; see /api/prune in Pare's README"})
 	})
-	r.NoRoute(func(c *gin.Context) {
-		c.JSON(http.StatusNotFound, gin.H{"error": "no such route; see /api/prune in Pare's README"})
-	})
+	r.NoRoute(noRoute)
 	return r
+}
+
+func noRoute(c *gin.Context) {
+	c.JSON(http.StatusNotFound, gin.H{"error": "no such route; see /api/prune in Pare's README"})
+}
+
+// getPage answers a browser with the page, or with a file that is part of it.
+func getPage(c *gin.Context) {
+	if !page.Serve(c.Writer, c.Param("file")) {
+		noRoute(c)
+	}
 }
 
 // body reads a request's JSON, strictly: a misspelt field would otherwise be

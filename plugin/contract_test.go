@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	goplugin "github.com/hashicorp/go-plugin"
 )
@@ -102,6 +103,10 @@ func filled[T any](t *testing.T) (v T) {
 
 func fill(t *testing.T, v reflect.Value, n int) {
 	t.Helper()
+	if at, ok := v.Addr().Interface().(*time.Time); ok {
+		*at = time.Date(2026, 1, 1, 0, 0, n, 0, time.UTC)
+		return
+	}
 	switch v.Kind() {
 	case reflect.String:
 		v.SetString(fmt.Sprintf("%s %d", v.Type(), n))
