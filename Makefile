@@ -143,10 +143,13 @@ race: headers ## unit tests of what shares state, under the race detector
 
 .PHONY: test
 test: check race build bin/ollama model xla ## all tests, on tiny models and on SmolLM2-135M
+	@$(if $(BROWSER),,echo "the page's test is left out: it needs chromium (apt-get install chromium)")
 	$(FOR_TESTS) go test -count=1 -timeout 40m -v ./integration | $(QUIET)
 
+BROWSER = $(shell command -v chromium chromium-browser google-chrome)
+
 WITH_XLA  = PJRT_PLUGIN_LIBRARY_PATH=$(abspath $(CACHE)/xla)
-FOR_TESTS = $(WITH_XLA) PARE_BIN=$(abspath bin/pare) OLLAMA_BIN=$(abspath bin/ollama) PARE_MODEL=$(abspath $(MODEL))
+FOR_TESTS = $(WITH_XLA) PARE_BIN=$(abspath bin/pare) OLLAMA_BIN=$(abspath bin/ollama) PARE_MODEL=$(abspath $(MODEL)) PARE_SCREENSHOTS=$(abspath $(CACHE)/screenshots)
 
 # The names of the tests as they end, what failed in full, and the closing lines.
 QUIET = awk '/^(=== |--- SKIP)/ {next} {print; fflush()}'
