@@ -13,7 +13,7 @@
 //	tracing.go   what was measured of normal requests; see package live
 //	corpus.go    the text that comes in a request
 //	libraries.go the GPU libraries of an installed Ollama
-//	routes.go    HTTP; guard.go who may call; stream.go NDJSON
+//	routes.go    HTTP, and the page of package page at /prune; guard.go who may call; stream.go NDJSON
 //
 // It knows models, traces and jobs, and nothing of how layers are chosen or
 // removed: that is the plugin's.
