@@ -82,10 +82,10 @@ func (r *record) made() bool {
 
 // forgetTexts deletes a user's texts, which are kept no longer than the job runs:
 // whoever asks for the job again sends them again. What was measured of traffic stays
-// until the job is done, for it goes on by the same.
+// where the job was stopped, for it goes on by the same.
 func (r *record) forgetTexts() {
 	for _, c := range append([]plugin.Corpus{r.Corpus, r.Lessons, r.Evaluate.Corpus}, r.Evaluate.Tasks...) {
-		if c == r.Corpus && r.byTraffic() && r.State != client.Done {
+		if c == r.Corpus && r.byTraffic() && r.State == client.Stopped {
 			continue
 		}
 		if c.Path != "" {

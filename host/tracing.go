@@ -11,6 +11,7 @@ import (
 	"github.com/ollama/ollama/manifest"
 
 	"pare/host/client"
+	"pare/host/live"
 	"pare/plugin"
 	"pare/plugin/traffic"
 )
@@ -39,6 +40,11 @@ func (s *Server) trace(c *gin.Context, r client.TraceRequest) (client.TraceStatu
 	}
 	if r.Label != "" && !r.Reset && r.Decay == nil {
 		return client.TraceStatus{}, plugin.Errorf(plugin.Invalid, "label goes with reset or decay; requests bear theirs in the header X-Pare-Label")
+	}
+	if r.Sample != nil {
+		if err := live.CheckShare(*r.Sample); err != nil {
+			return client.TraceStatus{}, err
+		}
 	}
 	if r.Reset {
 		err = s.live.Change(m.gguf.Digest, m.path, func(t *traffic.Store) error { return t.Reset(r.Label) })

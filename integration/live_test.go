@@ -254,10 +254,14 @@ func TestLiveSurvivesCrash(t *testing.T) {
 		"decay and reset":           `{"model":"tiny","reset":true,"decay":0.5}`,
 		"decay of nothing":          `{"model":"tiny","decay":0}`,
 		"a label alone":             `{"model":"tiny","label":"code"}`,
+		"a reset with a bad sample": `{"model":"tiny","reset":true,"sample":5}`,
 	} {
 		if code, answer := s.post("/api/prune/trace", body); code != http.StatusBadRequest {
 			t.Errorf("%s: status %d: %s", path, code, answer)
 		}
+	}
+	if all, _ := s.traffic("tiny"); all.Requests != 1 {
+		t.Error("a request that was refused changed what was measured")
 	}
 	if _, _, err := s.ask("tiny", "x", "two words", 1, "5m"); err == nil || !strings.Contains(err.Error(), "400") {
 		t.Errorf("a bad label: %v", err)

@@ -33,7 +33,7 @@ type Traffic struct {
 	Label     string         `json:"label"`
 	From      time.Time      `json:"from"`
 	To        time.Time      `json:"to"`
-	Requests  int64          `json:"requests"`
+	Requests  int64          `json:"requests"` // to the runner: a call with several inputs makes several
 	Prompt    int64          `json:"prompt_tokens"`
 	Generated int64          `json:"generated_tokens"`
 	Measured  int64          `json:"measured_tokens"`

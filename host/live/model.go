@@ -39,15 +39,17 @@ type model struct {
 
 // watch measures a share of the model's passes from now on; 0 ends that.
 func (m *model) watch(ctx context.Context, share float64) error {
-	m.asking.Lock()
-	defer m.asking.Unlock()
 	m.mu.Lock()
 	same := m.share == share
-	who := m.who()
 	m.mu.Unlock()
 	if same {
 		return nil
 	}
+	m.asking.Lock()
+	defer m.asking.Unlock()
+	m.mu.Lock()
+	who := m.who()
+	m.mu.Unlock()
 	if m.session != nil {
 		m.session.Stop()
 		m.drain(who)
@@ -131,6 +133,9 @@ func (m *model) who() (who tag) {
 // held.
 func (m *model) chunk(label string) *traffic.Chunk {
 	now := time.Now().UTC().Truncate(time.Second)
+	if m.pending[label] == nil && len(m.pending) >= traffic.MaxLabels {
+		label = ""
+	}
 	c := m.pending[label]
 	if c == nil {
 		c = &traffic.Chunk{Label: label, From: now}
@@ -179,32 +184,14 @@ func (m *model) drain(who tag) {
 // flush writes what was measured to disk.
 func (m *model) flush() error {
 	m.mu.Lock()
-	busy, who := len(m.inFlight) > 0, m.who()
+	busy, who, pending := len(m.inFlight) > 0, m.who(), len(m.pending) > 0
 	m.mu.Unlock()
 	if busy {
 		m.collect(who)
-	}
-	m.mu.Lock()
-	pending := m.pending
-	m.pending = map[string]*traffic.Chunk{}
-	m.mu.Unlock()
-	if len(pending) == 0 {
+	} else if !pending {
 		return nil
 	}
-	err := m.stored(func(s *traffic.Store) error {
-		for label, c := range pending {
-			if err := s.Add(*c); err != nil {
-				return err
-			}
-			delete(pending, label)
-		}
-		return nil
-	})
-	if err != nil {
-		m.log.Warn("the live profile could not be kept; it is tried again", "model", m.digest, "error", err)
-		m.restore(pending)
-	}
-	return err
+	return m.stored(func(*traffic.Store) error { return nil })
 }
 
 // restore puts back what could not be written.
@@ -224,7 +211,8 @@ func (m *model) restore(pending map[string]*traffic.Chunk) {
 	}
 }
 
-// stored calls do with the model's store, which it opens the first time.
+// stored writes what was measured to the model's store, which it opens the first time,
+// and calls do with it.
 func (m *model) stored(do func(*traffic.Store) error) error {
 	m.storing.Lock()
 	defer m.storing.Unlock()
@@ -234,6 +222,17 @@ func (m *model) stored(do func(*traffic.Store) error) error {
 			return err
 		}
 		m.store = s
+	}
+	m.mu.Lock()
+	pending := m.pending
+	m.pending = map[string]*traffic.Chunk{}
+	m.mu.Unlock()
+	for label, c := range pending {
+		if err := m.store.Add(*c); err != nil {
+			m.restore(pending)
+			return err
+		}
+		delete(pending, label)
 	}
 	return do(m.store)
 }

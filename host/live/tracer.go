@@ -74,7 +74,9 @@ func (t *Tracer) Close() {
 	<-t.done
 	for _, m := range t.all() {
 		m.watch(context.Background(), 0)
-		m.flush()
+		if err := m.flush(); err != nil {
+			t.config.Log.Error("the last of the live profile is lost", "model", m.digest, "error", err)
+		}
 		m.close()
 	}
 }
@@ -153,7 +155,9 @@ func (t *Tracer) flushing(stop <-chan struct{}) {
 		select {
 		case <-tick.C:
 			for _, m := range t.all() {
-				m.flush()
+				if err := m.flush(); err != nil {
+					t.config.Log.Warn("the live profile could not be kept; it is tried again", "model", m.digest, "error", err)
+				}
 			}
 		case <-stop:
 			return
@@ -168,11 +172,19 @@ func (t *Tracer) Share(digest string) float64 {
 	return t.share(digest)
 }
 
+// CheckShare refuses what is no share.
+func CheckShare(share float64) error {
+	if !(share >= 0 && share <= 1) {
+		return plugin.Errorf(plugin.Invalid, "sample is %g; give a number from 0, which ends tracing, to 1", share)
+	}
+	return nil
+}
+
 // SetShare has a model traced from now on, over restarts of the server too, or no
 // longer, with a share of 0.
 func (t *Tracer) SetShare(ctx context.Context, digest, path string, share float64) error {
-	if !(share >= 0 && share <= 1) {
-		return plugin.Errorf(plugin.Invalid, "sample is %g; give a number from 0, which ends tracing, to 1", share)
+	if err := CheckShare(share); err != nil {
+		return err
 	}
 	m := t.model(digest, path)
 	t.mu.Lock()
@@ -199,11 +211,7 @@ func (t *Tracer) Traffic(digest, path string) (map[string][]traffic.Chunk, error
 
 // Change resets or decays what was measured of a model.
 func (t *Tracer) Change(digest, path string, how func(*traffic.Store) error) error {
-	m := t.model(digest, path)
-	if err := m.flush(); err != nil {
-		return err
-	}
-	return m.stored(how)
+	return t.model(digest, path).stored(how)
 }
 
 // Known are the digests of the models that are traced, or were.

@@ -46,7 +46,7 @@ func (d *differing) run(ctx context.Context) error {
 	if err := explain(ctx, f, err); err != nil {
 		return err
 	}
-	if a.Layers != b.Layers {
+	if a.Model != b.Model {
 		return errors.New("the model was replaced meanwhile; ask again")
 	}
 	blocks := differences(a, b)

@@ -69,7 +69,7 @@ static void release(struct buffer *b) {
     *b = (struct buffer){0};
 }
 
-void pass_reset(int layers, size_t budget, bool prompts_only, double share) {
+void pass_reset(int layers, size_t budget, bool prompts_only, double share, uint64_t seed) {
     pthread_mutex_lock(&lock);
     free(session.harvest.totals);
     unsigned number = session.number + 1;
@@ -79,7 +79,7 @@ void pass_reset(int layers, size_t budget, bool prompts_only, double share) {
     session.budget = budget;
     session.prompts_only = prompts_only;
     session.share = share;
-    session.lot = 0x9e3779b97f4a7c15u * number;
+    session.lot = seed | 1; // it must not be 0
     pthread_mutex_unlock(&lock);
 }
 

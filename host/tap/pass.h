@@ -44,8 +44,8 @@ struct harvest {
 // pass_reset starts a new session: later passes are added to empty sums, and
 // one that is under way is dropped. layers is the most a pass can have, budget
 // the bytes that the residuals of a pass may take, share that of the passes which
-// are measured, drawn by lot.
-void pass_reset(int layers, size_t budget, bool prompts_only, double share);
+// are measured, drawn by lot with a seed.
+void pass_reset(int layers, size_t budget, bool prompts_only, double share, uint64_t seed);
 
 // pass_harvest hands over what was measured; the totals are the caller's to free.
 void pass_harvest(struct harvest *h);

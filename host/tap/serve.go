@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"time"
@@ -74,7 +75,7 @@ func (s *service) start(c wire.Command) {
 	if c.Budget > 0 {
 		budget = min(budget, c.Budget)
 	}
-	C.tap_start(C.int(s.layers), C.size_t(budget), C.bool(c.Prompts), C.double(share))
+	C.tap_start(C.int(s.layers), C.size_t(budget), C.bool(c.Prompts), C.double(share), C.uint64_t(rand.Uint64()))
 	s.session = c.Session
 }
 

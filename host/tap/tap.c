@@ -159,9 +159,9 @@ static void change(int to) {
     pthread_mutex_unlock(&computing);
 }
 
-void tap_start(int layers, size_t budget, bool prompts_only, double share) {
-    pass_reset(layers, budget, prompts_only, share);
-    if (atomic_load(&mode) != TRACING) change(TRACING);
+void tap_start(int layers, size_t budget, bool prompts_only, double share, uint64_t seed) {
+    pass_reset(layers, budget, prompts_only, share, seed);
+    change(TRACING); // also from another session: what that one had in memory goes
 }
 
 void tap_stop(void) { change(OFF); }

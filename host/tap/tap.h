@@ -15,8 +15,8 @@ int tap_install(void);
 // tap_start switches tracing on, with empty sums. layers is the most layers the
 // model can have, budget the bytes that the residuals of a pass may take. With
 // prompts_only the tokens that the model makes are left out. Of all passes a share,
-// drawn by lot, is measured, and the others are only counted.
-void tap_start(int layers, size_t budget, bool prompts_only, double share);
+// drawn by lot with a seed, is measured, and the others are only counted.
+void tap_start(int layers, size_t budget, bool prompts_only, double share, uint64_t seed);
 
 // tap_stop switches tracing off and frees the buffers, after waiting for the
 // graph that is being computed.

@@ -16,14 +16,15 @@ import (
 	"path/filepath"
 )
 
-// A Journal is a file to which what was measured of a model is added, and never
-// changed: after the magic, each entry is its length and its CRC-32C, 4 bytes
+// A Journal is a file to which what was measured of a model is added, and not changed
+// unless all of it is replaced: after the magic, each entry is its length and its CRC-32C, 4 bytes
 // each, little-endian, and a gob of T. An entry that a crash cut short is dropped,
 // and one that was damaged later is passed over.
 type Journal[T any] struct {
 	Form[T]
-	file *os.File // open for adding; nil if it was only read
-	All  []Entry[T]
+	folder string
+	file   *os.File // open for adding; nil if it was only read
+	All    []Entry[T]
 }
 
 // A Form is what journals of a kind have in common.
@@ -80,7 +81,7 @@ func (form Form[T]) Open(folder string) (*Journal[T], error) {
 		f.Close()
 		return nil, fmt.Errorf("read %s: %w", f.Name(), err)
 	}
-	return &Journal[T]{Form: form, file: f, All: all}, nil
+	return &Journal[T]{Form: form, folder: folder, file: f, All: all}, nil
 }
 
 // load reads all whole entries and says where the last of them ends: at 0 if not
@@ -179,64 +180,92 @@ func (form Form[T]) decode(payload []byte) (Entry[T], error) {
 	return e, form.Valid(&e.Value)
 }
 
-// Add appends a value; when Add returns it is on disk.
+// Add appends a value; when Add returns it is on disk. If it fails, what was written of
+// the value is taken off again.
 func (j *Journal[T]) Add(v T) error {
-	if err := j.append(v); err != nil {
+	end, err := j.file.Seek(0, io.SeekCurrent)
+	if err != nil {
 		return fmt.Errorf("keep the %s: %w", j.What, err)
 	}
-	if err := j.file.Sync(); err != nil {
-		return fmt.Errorf("keep the %s: %w", j.What, err)
+	e, err := appendEntry(j.file, v)
+	if err == nil {
+		err = j.file.Sync()
 	}
+	if err != nil {
+		return fmt.Errorf("keep the %s: %w", j.What, errors.Join(err, j.endAt(j.file, end)))
+	}
+	j.All = append(j.All, e)
 	return nil
 }
 
-func (j *Journal[T]) append(v T) error {
+func appendEntry[T any](w io.Writer, v T) (Entry[T], error) {
 	var b bytes.Buffer
 	if err := gob.NewEncoder(&b).Encode(v); err != nil {
-		return err
+		return Entry[T]{}, err
 	}
 	var head [8]byte
 	binary.LittleEndian.PutUint32(head[:4], uint32(b.Len()))
 	binary.LittleEndian.PutUint32(head[4:], crc32.Checksum(b.Bytes(), castagnoli))
-	if _, err := j.file.Write(append(head[:], b.Bytes()...)); err != nil {
-		return err
-	}
-	j.All = append(j.All, Entry[T]{v, sha256.Sum256(b.Bytes())})
-	return nil
+	_, err := w.Write(append(head[:], b.Bytes()...))
+	return Entry[T]{v, sha256.Sum256(b.Bytes())}, err
 }
 
-// Replace puts values in the place of all entries, those of before or, if it fails
-// or a crash comes between, these.
-func (j *Journal[T]) Replace(values []T) error {
-	path := j.file.Name()
-	next := &Journal[T]{Form: j.Form}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+j.Name+"-*")
-	if err != nil {
-		return fmt.Errorf("keep the %s: %w", j.What, err)
+// Write makes a file of values, or puts it in the place of the one that is there: whole
+// or, if it fails or a crash comes between, not at all.
+func (form Form[T]) Write(folder string, values []T) error {
+	f, _, err := form.write(folder, values)
+	if err == nil {
+		err = f.Close()
 	}
-	next.file = f
-	_, err = f.WriteString(j.Magic)
-	for _, v := range values {
-		if err == nil {
-			err = next.append(v)
+	return err
+}
+
+// write is Write, and returns the new file, open for adding.
+func (form Form[T]) write(folder string, values []T) (f *os.File, all []Entry[T], err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("keep the %s: %w", form.What, err)
 		}
+	}()
+	if f, err = os.CreateTemp(folder, "."+form.Name+"-*"); err != nil {
+		return nil, nil, err
+	}
+	_, err = f.WriteString(form.Magic)
+	for _, v := range values {
+		if err != nil {
+			break
+		}
+		var e Entry[T]
+		e, err = appendEntry(f, v)
+		all = append(all, e)
 	}
 	if err == nil {
 		err = f.Sync()
 	}
 	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = os.Rename(f.Name(), filepath.Join(folder, form.Name))
 	}
-	f.Close()
 	if err != nil {
+		f.Close()
 		os.Remove(f.Name())
-		return fmt.Errorf("keep the %s: %w", j.What, err)
+		return nil, nil, err
 	}
-	if f, err = os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0o600); err != nil {
-		return fmt.Errorf("keep the %s: %w", j.What, err)
+	if d, err := os.Open(folder); err == nil { // the rename, too, is on disk
+		d.Sync()
+		d.Close()
+	}
+	return f, all, nil
+}
+
+// Replace puts values in the place of all entries, which stay if it fails or a crash
+// comes between.
+func (j *Journal[T]) Replace(values []T) error {
+	f, all, err := j.write(j.folder, values)
+	if err != nil {
+		return err
 	}
 	j.file.Close()
-	j.file, j.All = f, next.All
+	j.file, j.All = f, all
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -24,8 +25,14 @@ func valid(c *Chunk) error {
 			return err
 		}
 	}
+	if c.Requests < 0 || c.Prompt < 0 || c.Generated < 0 || c.Skipped < 0 {
+		return errors.New("traffic of less than no requests or tokens")
+	}
 	if c.Delta.Layers == 0 {
 		return nil
+	}
+	if !c.Delta.Finite() {
+		return errors.New("traffic with sums that are no numbers")
 	}
 	return c.Delta.Validate()
 }
@@ -150,8 +157,9 @@ func (s *Store) Close() error { return s.journal.Close() }
 // Rows are the chunks of each label. They are the store's own: change nothing.
 func (s *Store) Rows() map[string][]Chunk { return s.rows }
 
-// Add adds what was measured; when it returns it is on disk. Sums that are no
-// numbers are left out and counted as a fault. Labels beyond [MaxLabels] are dropped.
+// Add adds what was measured; when it returns it is on disk, or an error says that it is
+// not. Sums that are no numbers are left out and counted as a fault. What has a label beyond [MaxLabels]
+// is kept without one.
 func (s *Store) Add(c Chunk) error {
 	if c.empty() {
 		return nil
@@ -160,7 +168,9 @@ func (s *Store) Add(c Chunk) error {
 		c.Label = ""
 	}
 	if !c.Delta.Finite() {
-		c.Delta = plugin.TraceDelta{Faults: []plugin.Fault{{Reason: "sums are not finite: the model's residual stream overflowed", Graphs: 1}}}
+		c.Delta = faulty("sums are not finite: the model's residual stream overflowed")
+	} else if !s.fits(c.Delta) {
+		c.Delta = faulty("another number of layers was seen at work than before")
 	}
 	if err := s.journal.Add(c); err != nil {
 		return err
@@ -169,11 +179,28 @@ func (s *Store) Add(c Chunk) error {
 	if err := take(s.rows, c); err != nil {
 		return err
 	}
-	size, err := s.journal.Size()
-	if err == nil && size > 2*s.packed+4<<20 {
-		err = s.pack()
+	if size, err := s.journal.Size(); err == nil && size > 2*s.packed+4<<20 {
+		// What was added is on disk: if there is no room to pack it, there may be at the
+		// next one.
+		_ = s.pack()
 	}
-	return err
+	return nil
+}
+
+func faulty(reason string) plugin.TraceDelta {
+	return plugin.TraceDelta{Faults: []plugin.Fault{{Reason: reason, Graphs: 1}}}
+}
+
+// fits reports whether sums are of as many layers as those that are there.
+func (s *Store) fits(d plugin.TraceDelta) bool {
+	for _, row := range s.rows {
+		for _, c := range row {
+			if has := c.Delta; has.Layers != 0 {
+				return d.Layers == 0 || d.Layers == has.Layers && d.Hidden == has.Hidden
+			}
+		}
+	}
+	return true
 }
 
 // Reset forgets the traffic of a label, or all of it for "".
@@ -232,14 +259,9 @@ func (s *Store) pack() error {
 	return err
 }
 
-// Snapshot writes the traffic of a label, or all of it for "", into a file of its own.
+// Snapshot writes chunks into a file of their own, whole or not at all.
 func Snapshot(path string, chunks []Chunk) error {
 	f := form
 	f.Name = filepath.Base(path)
-	j, err := f.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer j.Close()
-	return j.Replace(chunks)
+	return f.Write(filepath.Dir(path), chunks)
 }

@@ -234,6 +234,19 @@ func TestSumsThatAreNoNumbers(t *testing.T) {
 	}
 }
 
+// Sums that cannot be added to those that are there spoil nothing.
+func TestSumsOfOtherLayers(t *testing.T) {
+	folder := t.TempDir()
+	s := open(t, folder)
+	other := Chunk{Requests: 1, Delta: plugin.TraceDelta{Layers: 2, Hidden: 8, All: plugin.NewSums(2), Last: plugin.NewSums(2), First: plugin.NewSums(2)}}
+	add(t, s, chunk("", 1, 100), other, chunk("", 2, 100))
+	s.Close()
+	all := sum(t, open(t, folder).Rows()[""])
+	if all.Requests != 3 || all.Measured() != 200 || all.Delta.Layers != layers || len(all.Delta.Faults) != 1 {
+		t.Errorf("%d requests, %d tokens of %d layers, faults %v", all.Requests, all.Measured(), all.Delta.Layers, all.Delta.Faults)
+	}
+}
+
 func TestLabels(t *testing.T) {
 	for label, ok := range map[string]bool{"code": true, "a.b-c_9": true, "": false, "a b": false, "../x": false, "ü": false} {
 		if err := CheckLabel(label); (err == nil) != ok {
