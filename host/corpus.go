@@ -60,26 +60,11 @@ func (t *texts) take(field, file string, c *client.Corpus, into *plugin.Corpus) 
 	return nil
 }
 
-// liveCorpus is the name by which a request asks for a model's traffic instead of text,
-// with a colon and a label behind it for that of a label.
-const liveCorpus = "live"
-
-// liveLabel is the label of the traffic that a corpus names, and whether it names any.
-func liveLabel(c *client.Corpus) (label string, live bool) {
-	if c == nil || c.Text != "" || c.Digest != "" {
-		return "", false
-	}
-	if label, live = strings.CutPrefix(c.Name, liveCorpus+":"); live {
-		return label, true
-	}
-	return "", c.Name == liveCorpus
-}
-
 // takeChoosing adds the corpus that layers of a model are chosen by. Traffic is taken
 // as it is now, once for a job: what comes while it runs, or until it is resumed,
 // changes nothing.
 func (t *texts) takeChoosing(js *jobs, s stored, c *client.Corpus, into *plugin.Corpus) error {
-	label, live := liveLabel(c)
+	label, live := c.Traffic()
 	if !live {
 		return t.take("corpus", "corpus", c, into)
 	}

@@ -96,31 +96,24 @@ func (r *record) forgetTexts() {
 
 // byTraffic reports whether the job's corpus is not text.
 func (r *record) byTraffic() bool {
-	_, live := liveLabel(&client.Corpus{Name: r.Corpus.Name})
+	_, live := (&client.Corpus{Name: r.Corpus.Name}).Traffic()
 	return live && filepath.Base(r.Corpus.Path) == "live"
 }
 
 // save writes the record, whole or not at all.
 func (r *record) save() error {
 	r.Updated = time.Now().UTC().Format(time.RFC3339)
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode job: %w", err)
-	}
-	if err := renameio.WriteFile(filepath.Join(r.folder, "job.json"), b, 0o600, renameio.WithTempDir(r.folder)); err != nil {
-		return noSpace(fmt.Errorf("save job: %w", err))
-	}
-	return nil
+	return r.write("job.json", r)
 }
 
-// saveReport leaves the result of a job of which the plugin keeps none.
-func (r *record) saveReport(result any) error {
-	b, err := json.Marshal(result)
+// write keeps v as JSON in the job's folder.
+func (r *record) write(name string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
-		return fmt.Errorf("encode the report of job %s: %w", r.ID, err)
+		return fmt.Errorf("encode %s of job %s: %w", name, r.ID, err)
 	}
-	if err := renameio.WriteFile(filepath.Join(r.folder, "report.json"), b, 0o600, renameio.WithTempDir(r.folder)); err != nil {
-		return noSpace(fmt.Errorf("keep the report of job %s: %w", r.ID, err))
+	if err := renameio.WriteFile(filepath.Join(r.folder, name), b, 0o600, renameio.WithTempDir(r.folder)); err != nil {
+		return noSpace(fmt.Errorf("save job: %w", err))
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func (js *jobs) profile(r client.ProfileRequest) (*job, error) {
 		return nil, err
 	}
 	rec.Add, rec.What = r.Add, "profile"
-	if _, live := liveLabel(r.Corpus); live && r.Add {
+	if _, live := r.Corpus.Traffic(); live && r.Add {
 		return nil, plugin.Errorf(plugin.Invalid, "add: a profile is of text or of traffic; leave it out")
 	}
 	var with texts

@@ -126,7 +126,7 @@ func (js *jobs) call(ctx context.Context, p plugin.Pruner, j *job, rec *record) 
 	case client.KindProfile:
 		profile, err := p.Profile(ctx, request, host, j.report)
 		if err == nil && rec.byTraffic() {
-			err = rec.saveReport(profile)
+			err = rec.write("report.json", profile) // the plugin keeps none
 		}
 		return client.Progress{Profile: &profile}, err
 	case client.KindEvaluate:

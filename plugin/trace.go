@@ -131,6 +131,10 @@ func (d *TraceDelta) Fault(f Fault) {
 	d.Faults = append(d.Faults, f)
 }
 
+// NotFinite is the reason of the fault that stands for sums that are left out because
+// they are not [TraceDelta.Finite].
+const NotFinite = "sums are not finite: the model's residual stream overflowed"
+
 // Finite reports whether every sum is a number.
 func (d *TraceDelta) Finite() bool {
 	for _, s := range []*Sums{&d.All, &d.Last, &d.First} {

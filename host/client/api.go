@@ -6,6 +6,8 @@
 package client
 
 import (
+	"strings"
+
 	"pare/plugin"
 	"pare/plugin/layers"
 )
@@ -18,6 +20,21 @@ type Corpus struct {
 	Name   string `json:"name,omitempty"`
 	Text   string `json:"text,omitempty"`
 	Digest string `json:"digest,omitempty"`
+}
+
+// liveCorpus is the name by which a request asks for a model's traffic instead of text,
+// with a colon and a label behind it for that of a label.
+const liveCorpus = "live"
+
+// Traffic is the label of the traffic that c names, and whether it names any.
+func (c *Corpus) Traffic() (label string, live bool) {
+	if c == nil || c.Text != "" || c.Digest != "" {
+		return "", false
+	}
+	if label, live = strings.CutPrefix(c.Name, liveCorpus+":"); live {
+		return label, true
+	}
+	return "", c.Name == liveCorpus
 }
 
 // PruneRequest is the body of POST /api/prune. A Corpus in it is for this job

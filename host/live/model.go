@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -235,6 +236,17 @@ func (m *model) stored(do func(*traffic.Store) error) error {
 		delete(pending, label)
 	}
 	return do(m.store)
+}
+
+// rows is what is stored of the model, by label. Nothing is made where nothing was
+// measured.
+func (m *model) rows() (map[string][]traffic.Chunk, error) {
+	m.storing.Lock()
+	defer m.storing.Unlock()
+	if m.store == nil {
+		return traffic.Read(filepath.Join(m.folder, traffic.Name))
+	}
+	return m.store.Rows(), nil
 }
 
 func (m *model) close() {

@@ -206,7 +206,7 @@ func (t *Tracer) Traffic(digest, path string) (map[string][]traffic.Chunk, error
 	if err := m.flush(); err != nil {
 		return nil, err
 	}
-	return traffic.Read(filepath.Join(m.folder, traffic.Name))
+	return m.rows()
 }
 
 // Change resets or decays what was measured of a model.

@@ -85,7 +85,7 @@ func (p *profiling) check() error {
 	if p.add && p.selection.Corpus == nil {
 		return errors.New("--add needs the text to add: --corpus FILE")
 	}
-	if c := p.selection.Corpus; c != nil && c.Text == "" && strings.HasPrefix(c.Name, "live") {
+	if _, live := p.selection.Corpus.Traffic(); live {
 		if p.add {
 			return errors.New("--add: a profile is of text or of traffic")
 		}

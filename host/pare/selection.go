@@ -68,8 +68,9 @@ func parseDrop(s string, r *client.PruneRequest) error {
 // choosingCorpus is what layers are chosen by: text, or what a server measured of a
 // model's traffic.
 func choosingCorpus(s string) (*client.Corpus, error) {
-	if s == "live" || strings.HasPrefix(s, "live:") {
-		return &client.Corpus{Name: s}, nil
+	c := &client.Corpus{Name: s}
+	if _, live := c.Traffic(); live {
+		return c, nil
 	}
 	return readCorpus(s)
 }

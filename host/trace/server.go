@@ -172,7 +172,7 @@ func (s *Server) deliver(r wire.Reply) {
 	session := s.sessions[r.Session]
 	s.mu.Unlock()
 	if session != nil {
-		session.take(r)
+		session.deliver(r)
 	}
 }
 

@@ -57,15 +57,7 @@ type Drained struct {
 // in the end.
 func (s *Server) Start(ctx context.Context, modelPath string, tokens Tokens) (*Session, error) {
 	session := s.newSession(modelPath, wire.Command{Op: wire.Start, Prompts: bool(tokens)})
-	err := s.change(ctx, session.model, func(t *taps) error {
-		if t.job != nil {
-			return ErrBusy
-		}
-		t.job = session
-		return nil
-	})
-	if err != nil {
-		session.Stop()
+	if err := session.take(ctx, func(t *taps) **Session { return &t.job }); err != nil {
 		return nil, fmt.Errorf("start trace: %w", err)
 	}
 	return session, nil
@@ -78,18 +70,26 @@ func (s *Server) Start(ctx context.Context, modelPath string, tokens Tokens) (*S
 func (s *Server) Watch(ctx context.Context, modelPath string, share float64) (*Session, error) {
 	session := s.newSession(modelPath, wire.Command{Op: wire.Start, Share: share, Budget: watchBudget})
 	session.watch = true
-	err := s.change(ctx, session.model, func(t *taps) error {
-		if t.watch != nil {
-			return ErrBusy
-		}
-		t.watch = session
-		return nil
-	})
-	if err != nil {
-		session.Stop()
+	if err := session.take(ctx, func(t *taps) **Session { return &t.watch }); err != nil {
 		return nil, fmt.Errorf("watch model: %w", err)
 	}
 	return session, nil
+}
+
+// take gives the session a place among those of its model, if that is free; else it is
+// stopped.
+func (s *Session) take(ctx context.Context, place func(*taps) **Session) error {
+	err := s.server.change(ctx, s.model, func(t *taps) error {
+		if p := place(t); *p == nil {
+			*p = s
+			return nil
+		}
+		return ErrBusy
+	})
+	if err != nil {
+		s.Stop()
+	}
+	return err
 }
 
 func (s *Server) newSession(modelPath string, begin wire.Command) *Session {
@@ -160,8 +160,8 @@ func (s *Session) Stop() {
 	delete(s.server.sessions, s.id)
 }
 
-// take adds the sums of a reply to the pending ones.
-func (s *Session) take(r wire.Reply) {
+// deliver adds the sums of a reply to the pending ones.
+func (s *Session) deliver(r wire.Reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pending.Skipped += r.Skipped

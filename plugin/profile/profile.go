@@ -22,9 +22,6 @@ import (
 // Version is the version of the profiles and plans made here.
 const Version = plugin.ProfileVersion
 
-// notFinite is the reason given for a delta that Merge leaves out.
-const notFinite = "sums are not finite: the model's residual stream overflowed"
-
 // New averages the deltas of one model, one a chunk of text, into a profile. It
 // does not know the architecture, the corpora or the digest of the trace: the
 // caller fills in those fields.
@@ -62,7 +59,6 @@ func Merge(chunks []plugin.TraceDelta) (plugin.TraceDelta, error) {
 		return plugin.TraceDelta{}, errors.New("merge traces: there are none: trace some text first")
 	}
 	sum := plugin.TraceDelta{Model: chunks[0].Model, Layers: chunks[0].Layers, Hidden: chunks[0].Hidden}
-	faults := map[plugin.Fault]int64{} // by all but Graphs
 	for i := range chunks {
 		c := &chunks[i]
 		if err := check(c, &sum); err != nil {
@@ -71,23 +67,13 @@ func Merge(chunks []plugin.TraceDelta) (plugin.TraceDelta, error) {
 		if i == 0 {
 			sum.All, sum.Last, sum.First = plugin.NewSums(c.Layers), plugin.NewSums(c.Layers), plugin.NewSums(c.Layers)
 		}
-		sum.Expected += c.Expected
-		for _, f := range c.Faults {
-			faults[plugin.Fault{Reason: f.Reason, Counted: f.Counted}] += f.Graphs
-		}
+		add := *c
 		if !c.Finite() {
-			faults[plugin.Fault{Reason: notFinite}]++
-			continue
+			add = plugin.TraceDelta{Expected: c.Expected, Faults: append(slices.Clone(c.Faults), plugin.Fault{Reason: plugin.NotFinite, Graphs: 1})}
 		}
-		sum.LeftOut += c.LeftOut
-		sum.All.Add(c.All)
-		sum.Last.Add(c.Last)
-		sum.First.Add(c.First)
-		sum.Texts = append(sum.Texts, c.Texts...)
-	}
-	for f, graphs := range faults {
-		f.Graphs = graphs
-		sum.Faults = append(sum.Faults, f)
+		if err := sum.Add(add); err != nil {
+			return plugin.TraceDelta{}, fmt.Errorf("merge trace %d of %d: %w", i+1, len(chunks), err)
+		}
 	}
 	slices.SortFunc(sum.Faults, func(a, b plugin.Fault) int {
 		return cmp.Or(cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Graphs, b.Graphs))

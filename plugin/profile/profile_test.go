@@ -127,7 +127,7 @@ func TestMergeLeavesOutWhatIsNotFinite(t *testing.T) {
 	want := []plugin.Fault{
 		{Reason: "no norm found", Graphs: 5},
 		{Reason: "some tokens were left out", Graphs: 1, Counted: true},
-		{Reason: notFinite, Graphs: 1},
+		{Reason: plugin.NotFinite, Graphs: 1},
 	}
 	if !reflect.DeepEqual(sum.Faults, want) {
 		t.Errorf("faults %v", sum.Faults)

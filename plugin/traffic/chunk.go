@@ -80,6 +80,14 @@ func (c *Chunk) add(later Chunk) error {
 	return nil
 }
 
+// clone is a copy that shares nothing with c.
+func (c Chunk) clone() Chunk {
+	sums := c.Delta
+	c.Delta = plugin.TraceDelta{Model: sums.Model}
+	c.Delta.Add(sums) // to nothing, which agrees with any
+	return c
+}
+
 // Sum is all of some chunks in one.
 func Sum(chunks []Chunk) (Chunk, error) {
 	var all Chunk

@@ -80,11 +80,7 @@ func take(rows map[string][]Chunk, c Chunk) error {
 		}
 		return nil
 	}
-	first := Chunk{Label: c.Label}
-	if err := first.add(c); err != nil { // a copy: what was given stays the giver's
-		return err
-	}
-	rows[c.Label] = append(row, first)
+	rows[c.Label] = append(row, c.clone()) // what was given stays the giver's
 	most := mostChunks(c.Delta.Layers, len(rows))
 	for label, row := range rows {
 		for len(row) > most {
@@ -154,8 +150,16 @@ func Open(folder string) (*Store, error) {
 // Close closes the file.
 func (s *Store) Close() error { return s.journal.Close() }
 
-// Rows are the chunks of each label. They are the store's own: change nothing.
-func (s *Store) Rows() map[string][]Chunk { return s.rows }
+// Rows are the chunks of each label, the caller's own.
+func (s *Store) Rows() map[string][]Chunk {
+	rows := make(map[string][]Chunk, len(s.rows))
+	for label, row := range s.rows {
+		for _, c := range row {
+			rows[label] = append(rows[label], c.clone())
+		}
+	}
+	return rows
+}
 
 // Add adds what was measured; when it returns it is on disk, or an error says that it is
 // not. Sums that are no numbers are left out and counted as a fault. What has a label beyond [MaxLabels]
@@ -168,7 +172,7 @@ func (s *Store) Add(c Chunk) error {
 		c.Label = ""
 	}
 	if !c.Delta.Finite() {
-		c.Delta = faulty("sums are not finite: the model's residual stream overflowed")
+		c.Delta = faulty(plugin.NotFinite)
 	} else if !s.fits(c.Delta) {
 		c.Delta = faulty("another number of layers was seen at work than before")
 	}
