@@ -112,8 +112,10 @@ func (s *Server) traceTraffic(folder string, share float64, log *slog.Logger) (e
 		ollama, _ := http.DefaultServeMux.Handler(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/"}})
 		ollama.ServeHTTP(w, r)
 	}))
-	http.Handle("/api/", labelled)
-	http.Handle("/v1/", labelled)
+	// The bare names too: for want of them the mux would redirect to the folders.
+	for _, p := range []string{"/api/", "/api", "/v1/", "/v1"} {
+		http.Handle(p, labelled)
+	}
 	return nil
 }
 
