@@ -94,7 +94,7 @@ func TestRepairWithoutAdapters(t *testing.T) {
 // TestRepairLeavesAnAdapter: what was learnt stands beside the model, which the server
 // loads with it, and which answers otherwise than alone.
 func TestRepairLeavesAnAdapter(t *testing.T) {
-	s := startServer(t)
+	s := startServerWith(t, "--trace=1")
 	s.createTiny("tiny", tinymodel.Config{Architecture: "llama", Seed: 1})
 	steps, batch, length, rank, rate := 30, 4, 64, 8, 1e-2
 	request := func(name string, adapter bool) client.PruneRequest {
@@ -122,6 +122,16 @@ func TestRepairLeavesAnAdapter(t *testing.T) {
 		t.Errorf("the model has no adapter:\n%s", shown)
 	}
 	with := s.generate("healed", "The light", 12)
+	s.generate("tiny", "The light", 12)
+	traced, err := s.client().Traced(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range traced { // what has an adapter is another model than the GGUF
+		if counted := len(m.Labels) > 0 && m.Labels[0].Requests == 1; counted != (m.Model == "tiny:latest") {
+			t.Errorf("traced: %+v", m)
+		}
+	}
 	cut := request("cut", false)
 	cut.Repair = unrepaired
 	if _, err := s.prune(context.Background(), cut); err != nil {

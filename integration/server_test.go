@@ -37,13 +37,14 @@ func fromMake(tb testing.TB, name string) string {
 
 // A server is a running `pare serve` with a store, a home and a port of its own.
 type server struct {
-	tb   testing.TB
-	home string // holds everything; $HOME and the models are below
-	addr string
-	env  []string
-	cmd  *exec.Cmd
-	done chan struct{} // closed when the process has ended
-	log  *os.File
+	tb    testing.TB
+	home  string // holds everything; $HOME and the models are below
+	addr  string
+	env   []string
+	flags []string // of serve
+	cmd   *exec.Cmd
+	done  chan struct{} // closed when the process has ended
+	log   *os.File
 }
 
 // startServer starts a server in an empty store. Extra environment is NAME=value.
@@ -56,6 +57,15 @@ func startServer(tb testing.TB, env ...string) *server {
 func startServerIn(tb testing.TB, home string, env ...string) *server {
 	tb.Helper()
 	s := &server{tb: tb, home: home, addr: freeAddress(tb), env: env}
+	s.start()
+	tb.Cleanup(s.stop)
+	return s
+}
+
+// startServerWith starts a server in an empty home with flags.
+func startServerWith(tb testing.TB, flags ...string) *server {
+	tb.Helper()
+	s := &server{tb: tb, home: tb.TempDir(), addr: freeAddress(tb), flags: flags}
 	s.start()
 	tb.Cleanup(s.stop)
 	return s
@@ -99,7 +109,7 @@ func (s *server) start() {
 		s.tb.Fatal(err)
 	}
 	s.log = log
-	s.cmd = exec.Command(s.binary(), "serve")
+	s.cmd = exec.Command(s.binary(), append([]string{"serve"}, s.flags...)...)
 	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = s.environ(), log, log
 	if err := s.cmd.Start(); err != nil {
 		s.tb.Fatal(err)

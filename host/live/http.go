@@ -56,19 +56,31 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// Transport sends requests by next, and sees those by which Ollama has a runner
-// compute.
+// Transport sends requests by next, and sees those by which Ollama has a runner load a
+// model or compute.
 func (t *Tracer) Transport(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
-		if r.URL.Hostname() != "127.0.0.1" || r.URL.Path != "/completion" && r.URL.Path != "/embedding" {
+		port, err := strconv.Atoi(r.URL.Port())
+		if err != nil || r.URL.Hostname() != "127.0.0.1" {
 			return next.RoundTrip(r)
 		}
-		m := t.byPort(r.URL.Port())
+		switch r.URL.Path {
+		case "/load":
+			t.setAdapted(port, hasAdapter(r))
+			return next.RoundTrip(r)
+		case "/completion", "/embedding":
+		default:
+			return next.RoundTrip(r)
+		}
+		m, adapted := t.byPort(port)
 		if m == nil {
 			return next.RoundTrip(r)
 		}
 		of, _ := r.Context().Value(tagKey{}).(tag)
-		m.begin(of)
+		if adapted {
+			of = tag{own: true} // no traffic of this model
+		}
+		m.begin(r.Context(), of)
 		resp, err := next.RoundTrip(r)
 		if err != nil {
 			m.end(of, counts{})
@@ -79,6 +91,20 @@ func (t *Tracer) Transport(next http.RoundTripper) http.RoundTripper {
 		resp.Body = a
 		return resp, nil
 	})
+}
+
+// hasAdapter reports whether a request has a runner load one beside the model.
+func hasAdapter(r *http.Request) bool {
+	if r.GetBody == nil {
+		return false
+	}
+	body, err := r.GetBody()
+	if err != nil {
+		return false
+	}
+	defer body.Close()
+	var load struct{ LoraPath []string }
+	return json.NewDecoder(body).Decode(&load) == nil && len(load.LoraPath) > 0
 }
 
 // An answer of a runner is read by Ollama. Its end, where the tokens are counted, is

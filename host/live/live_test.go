@@ -1,6 +1,8 @@
 package live
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pare/host/trace"
 	"pare/host/trace/wire"
@@ -33,7 +36,9 @@ type runner struct {
 	mu      sync.Mutex
 	session uint64
 	tokens  int64
+	faults  int64         // passes that it says it could not follow
 	hold    chan struct{} // a request waits for it after it has computed its prompt
+	deaf    chan struct{} // no command is answered before it is closed
 	begun   chan struct{}
 }
 
@@ -68,12 +73,21 @@ func (r *runner) answer() error {
 		return err
 	}
 	r.mu.Lock()
+	deaf := r.deaf
+	r.mu.Unlock()
+	if deaf != nil {
+		<-deaf
+	}
+	r.mu.Lock()
 	defer r.mu.Unlock()
 	reply := wire.Reply{Session: r.session}
 	if r.session != 0 && r.tokens > 0 && (c.Op != wire.Drain || c.Session == r.session) {
 		d := plugin.TraceDelta{Layers: layers, Hidden: 4, All: plugin.NewSums(layers), Last: plugin.NewSums(layers), First: plugin.NewSums(layers)}
 		d.All.Tokens, r.tokens = r.tokens, 0
 		reply.Delta = &d
+	}
+	if r.session != 0 && r.faults > 0 {
+		reply.Delta = &plugin.TraceDelta{Faults: []plugin.Fault{{Reason: "unknown graph", Graphs: r.faults}}}
 	}
 	switch c.Op {
 	case wire.Start:
@@ -94,6 +108,9 @@ func (r *runner) compute(n int64) {
 
 // complete answers /completion?tokens=N.
 func (r *runner) complete(w http.ResponseWriter, q *http.Request) {
+	if q.URL.Path == "/load" {
+		return
+	}
 	n, _ := strconv.ParseInt(q.URL.Query().Get("tokens"), 10, 64)
 	r.compute(n)
 	r.begun <- struct{}{}
@@ -150,26 +167,47 @@ func (f *fixture) start() {
 // ask sends a request as Ollama does when a user's has come in with a header.
 func (f *fixture) ask(r *runner, tokens int, header ...string) {
 	f.t.Helper()
+	if err := f.askUntil(f.t.Context(), r, tokens, header...); err != nil {
+		f.t.Error(err)
+	}
+}
+
+// askUntil is ask by a user who gives up when ctx ends.
+func (f *fixture) askUntil(ctx context.Context, r *runner, tokens int, header ...string) (failed error) {
+	f.t.Helper()
 	client := http.Client{Transport: f.tracer.Transport(http.DefaultTransport)}
 	route := f.tracer.Label(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		to, err := http.NewRequestWithContext(q.Context(), http.MethodPost, fmt.Sprint(r.http.URL, "/completion?tokens=", tokens), nil)
 		if err != nil {
-			f.t.Error(err)
+			failed = err
 			return
 		}
 		resp, err := client.Do(to)
 		if err != nil {
-			f.t.Error(err)
+			failed = err
 			return
 		}
 		io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()
 	}))
-	q := httptest.NewRequest(http.MethodPost, "/api/generate", nil)
+	q := httptest.NewRequestWithContext(ctx, http.MethodPost, "/api/generate", nil)
 	for i := 0; i < len(header); i += 2 {
 		q.Header.Set(header[i], header[i+1])
 	}
 	route.ServeHTTP(httptest.NewRecorder(), q)
+	return failed
+}
+
+// load has a runner load its model as Ollama does.
+func (f *fixture) load(r *runner, adapters ...string) {
+	f.t.Helper()
+	body, _ := json.Marshal(map[string]any{"LoraPath": adapters}) // of llm.LoadRequest
+	client := http.Client{Transport: f.tracer.Transport(http.DefaultTransport)}
+	resp, err := client.Post(r.http.URL+"/load", "application/json", bytes.NewBuffer(body))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	resp.Body.Close()
 }
 
 // expect checks the counts of each label: requests, prompt tokens, generated tokens and
@@ -243,6 +281,84 @@ func TestOwnRequestsAreNoTraffic(t *testing.T) {
 	f.ask(r, 50, ownHeader, f.tracer.own)
 	f.ask(r, 5, ownHeader, "a guess")
 	f.expect(map[string][4]int64{"": {1, 5, 5, 9}})
+}
+
+// A model with an adapter is another one.
+func TestAdaptersAreNoTraffic(t *testing.T) {
+	f := newFixture(t, 1)
+	r := newRunner(t, f.config.Tap, f.path)
+	f.load(r, "adapter.gguf")
+	f.ask(r, 50)
+	f.load(r)
+	f.ask(r, 5)
+	f.expect(map[string][4]int64{"": {1, 5, 5, 9}})
+}
+
+// What a runner computes for a request after it was given up is its label's still.
+func TestRequestGivenUp(t *testing.T) {
+	f := newFixture(t, 1)
+	r := newRunner(t, f.config.Tap, f.path)
+	r.hold = make(chan struct{})
+	ctx, giveUp := context.WithCancel(t.Context())
+	go func() { <-r.begun; giveUp() }()
+	if err := f.askUntil(ctx, r, 10, LabelHeader, "a"); err == nil {
+		t.Fatal("the request was answered")
+	}
+	close(r.hold)
+	for late := int64(0); late == 0; {
+		r.mu.Lock()
+		late = r.tokens
+		r.mu.Unlock()
+	}
+	f.ask(r, 7, LabelHeader, "b")
+	f.expect(map[string][4]int64{"a": {0, 0, 0, 19}, "b": {1, 7, 7, 13}})
+}
+
+// A runner that answers no command delays requests, each for itself.
+func TestDeafRunner(t *testing.T) {
+	f := newFixture(t, 1)
+	r := newRunner(t, f.config.Tap, f.path)
+	r.mu.Lock()
+	r.deaf = make(chan struct{})
+	r.mu.Unlock()
+	begun := time.Now()
+	var all sync.WaitGroup
+	for i := range 5 {
+		all.Go(func() { f.ask(r, 3, LabelHeader, fmt.Sprint("label", i)) })
+	}
+	all.Wait()
+	if d := time.Since(begun); d > 3*patience {
+		t.Errorf("five requests at once took %v", d)
+	}
+	close(r.deaf)
+	rows, err := f.tracer.Traffic(f.digest, f.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := traffic.Sum(traffic.Pick(rows, "")); err != nil || c.Requests != 5 || c.Prompt != 15 {
+		t.Errorf("%+v, %v: want five requests", c, err)
+	}
+}
+
+// A model of which no pass can be followed is not watched for long.
+func TestModelThatCannotBeFollowed(t *testing.T) {
+	f := newFixture(t, 1)
+	r := newRunner(t, f.config.Tap, f.path)
+	r.faults = maxBlind
+	f.ask(r, 5)
+	r.mu.Lock()
+	session := r.session
+	r.mu.Unlock()
+	if session != 0 {
+		t.Error("it is watched still")
+	}
+	rows, err := f.tracer.Traffic(f.digest, f.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, _ := traffic.Sum(rows[""]); len(c.Delta.Faults) != 1 {
+		t.Errorf("faults are %v, want the one", c.Delta.Faults)
+	}
 }
 
 func TestWhichModelsAreTraced(t *testing.T) {

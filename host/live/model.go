@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"sync"
 	"time"
@@ -14,7 +15,7 @@ import (
 // A tag is what requests are told apart by.
 type tag struct {
 	label string
-	own   bool // Pare's own request, which is no traffic
+	own   bool // no traffic of the model: a request of Pare itself, or to the model with an adapter
 }
 
 // A model is one that a runner was seen to run.
@@ -23,40 +24,70 @@ type model struct {
 	digest, path, folder string
 	log                  *slog.Logger
 
-	// Held while the tap is asked for sums, or has to measure for another session: that
-	// may wait for the graph that a runner computes.
-	asking  sync.Mutex
+	// Holds one token. Whoever has it may ask the tap for sums, or have it measure for
+	// another session: that may wait for the graph that a runner computes.
+	asking  chan struct{}
 	session *trace.Session // nil if it is not traced
+	blind   int64          // passes of the session that could not be measured; -1 once one could
 
 	// Held for a moment.
 	mu       sync.Mutex
-	share    float64     // of the passes that are measured
-	inFlight map[tag]int // requests
+	share    float64      // of the passes that are measured
+	inFlight map[tag]int  // requests
+	owners   map[tag]bool // of sums that were not collected yet
+	givenUp  map[tag]bool // in flight until lately: their runner may still compute for them
 	pending  map[string]*traffic.Chunk
 
 	storing sync.Mutex
 	store   *traffic.Store // nil until it is needed
+	used    time.Time      // store, the last time
+}
+
+func newModel(tap *trace.Server, digest, path, folder string, log *slog.Logger) *model {
+	m := &model{
+		tap: tap, digest: digest, path: path, folder: folder, log: log, asking: make(chan struct{}, 1),
+		inFlight: map[tag]int{}, owners: map[tag]bool{}, givenUp: map[tag]bool{}, pending: map[string]*traffic.Chunk{},
+	}
+	m.asking <- struct{}{}
+	return m
+}
+
+// patience is how long a request may wait for the sums of what ran before. They are
+// not lost if it is longer: they come with the next.
+const patience = 2 * time.Second
+
+// patient is a context that ends when patience does. It is cancelled then and does not
+// time out: a runner that is late is not disconnected.
+func patient(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(parent)
+	timer := time.AfterFunc(patience, cancel)
+	return ctx, func() { timer.Stop(); cancel() }
+}
+
+// turn waits for the token of m.asking; the caller calls done in the end.
+func (m *model) turn(ctx context.Context) (done func(), err error) {
+	select {
+	case <-m.asking:
+		return func() { m.asking <- struct{}{} }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // watch measures a share of the model's passes from now on; 0 ends that.
 func (m *model) watch(ctx context.Context, share float64) error {
+	done, err := m.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	m.mu.Lock()
 	same := m.share == share
 	m.mu.Unlock()
 	if same {
 		return nil
 	}
-	m.asking.Lock()
-	defer m.asking.Unlock()
-	m.mu.Lock()
-	who := m.who()
-	m.mu.Unlock()
-	if m.session != nil {
-		m.session.Stop()
-		m.drain(who)
-		m.session = nil
-		m.setShare(0)
-	}
+	m.unwatch(ctx)
 	if share == 0 {
 		return nil
 	}
@@ -64,9 +95,20 @@ func (m *model) watch(ctx context.Context, share float64) error {
 	if err != nil {
 		return err
 	}
-	m.session = session
+	m.session, m.blind = session, 0
 	m.setShare(share)
 	return nil
+}
+
+// unwatch ends the session, if there is one. The caller has the token.
+func (m *model) unwatch(ctx context.Context) {
+	if m.session == nil {
+		return
+	}
+	m.session.Stop()
+	m.drain(ctx)
+	m.session = nil
+	m.setShare(0)
 }
 
 func (m *model) setShare(share float64) {
@@ -75,18 +117,24 @@ func (m *model) setShare(share float64) {
 	m.share = share
 }
 
-// begin notes that a request begins. Sums of what ran before it are collected if it is
-// of another kind; it would wait for the runner to be done with that anyway.
-func (m *model) begin(t tag) {
+// begin notes that a request begins. If it is the first of its kind, sums of others
+// that ran before it are collected; it would wait for the runner to be done with those
+// anyway.
+func (m *model) begin(ctx context.Context, t tag) {
 	m.mu.Lock()
-	changes, who := m.inFlight[t] == 0 && len(m.inFlight) > 0, m.who()
+	others := len(m.owners)
+	if m.owners[t] {
+		others--
+	}
+	changes := m.inFlight[t] == 0 && others > 0
 	m.mu.Unlock()
 	if changes {
-		m.collect(who)
+		m.collect(ctx)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.inFlight[t]++
+	m.owners[t] = true
 }
 
 // end notes that a request ended, with the tokens its runner reported: none if it was
@@ -94,12 +142,13 @@ func (m *model) begin(t tag) {
 // runner may be unloaded next, and it is idle; while others run, nobody waits for them.
 func (m *model) end(t tag, n counts) {
 	m.mu.Lock()
-	who := m.who()
 	if m.inFlight[t]--; m.inFlight[t] == 0 {
 		delete(m.inFlight, t)
 	}
 	changes, last := m.inFlight[t] == 0, len(m.inFlight) == 0
-	if !t.own && m.share > 0 && n != (counts{}) {
+	if n == (counts{}) {
+		m.givenUp[t] = true
+	} else if !t.own && m.share > 0 {
 		c := m.chunk(t.label)
 		c.Requests++
 		c.Prompt += n.prompt
@@ -107,27 +156,37 @@ func (m *model) end(t tag, n counts) {
 	}
 	m.mu.Unlock()
 	if last {
-		m.collect(who)
+		m.collect(context.Background())
 	} else if changes {
-		go m.collect(who)
+		go m.collect(context.Background())
 	}
 }
 
-// who is what all requests in flight have in common: of several labels none, and if one
-// is Pare's own the whole is no traffic. m.mu must be held.
-func (m *model) who() (who tag) {
+// owner is what all that sums may be of have in common: of several labels none, and if
+// one is Pare's own the whole is no traffic. m.mu must be held.
+func (m *model) owner() (owner tag) {
 	first := true
-	for t := range m.inFlight {
+	for t := range m.owners {
 		switch {
 		case t.own:
 			return t
 		case first:
-			who, first = t, false
+			owner, first = t, false
 		default:
-			who = tag{}
+			owner = tag{}
 		}
 	}
-	return who
+	return owner
+}
+
+// collected notes that the sums of all that ran were collected. m.mu must be held.
+func (m *model) collected() {
+	clear(m.owners)
+	for t := range m.inFlight {
+		m.owners[t] = true
+	}
+	maps.Copy(m.owners, m.givenUp)
+	clear(m.givenUp)
 }
 
 // chunk is the pending one of a label, with the date brought up to now. m.mu must be
@@ -146,50 +205,72 @@ func (m *model) chunk(label string) *traffic.Chunk {
 	return c
 }
 
-// patience is how long a request may wait for the sums of what ran before. They are
-// not lost if it is longer: they come with the next.
-const patience = 2 * time.Second
-
-// collect takes what the tap measured for whoever was in flight.
-func (m *model) collect(who tag) {
-	m.asking.Lock()
-	defer m.asking.Unlock()
-	m.drain(who)
+// collect takes what the tap measured for whoever was in flight since the last time.
+func (m *model) collect(ctx context.Context) {
+	ctx, cancel := patient(ctx)
+	defer cancel()
+	done, err := m.turn(ctx)
+	if err != nil {
+		return
+	}
+	defer done()
+	m.drain(ctx)
+	if m.session != nil && m.blind >= maxBlind {
+		m.log.Warn("the model is no longer traced until it is loaded anew: none of its passes can be followed; `pare trace` says why", "model", m.digest)
+		m.unwatch(ctx)
+	}
 }
 
-// drain is collect while m.asking is held.
-func (m *model) drain(who tag) {
-	if m.session == nil {
-		return
-	}
-	// Cancelled, not timed out: a runner that is late is not disconnected.
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	defer time.AfterFunc(patience, cancel).Stop()
-	d, err := m.session.Drain(ctx)
-	if err != nil {
-		m.log.Debug("live trace", "model", m.digest, "error", err)
-	}
-	if who.own || d.Layers == 0 && d.Skipped == 0 && d.LeftOut == 0 && len(d.Faults) == 0 {
-		return
+// maxBlind is how many passes that cannot be followed it takes to end a watch: each
+// costs the runner a little, and the reason is known by then.
+const maxBlind = 50
+
+// drain is collect for who has the token.
+func (m *model) drain(ctx context.Context) {
+	var d trace.Drained
+	if m.session != nil {
+		var err error
+		if d, err = m.session.Drain(ctx); err != nil {
+			m.log.Debug("live trace", "model", m.digest, "error", err)
+			return
+		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c := m.chunk(who.label)
+	owner := m.owner()
+	m.collected()
+	if d.All.Tokens > 0 {
+		m.blind = -1
+	}
+	for _, f := range d.Faults {
+		if m.blind >= 0 {
+			m.blind += f.Graphs
+		}
+	}
+	if owner.own || d.Layers == 0 && d.Skipped == 0 && d.LeftOut == 0 && len(d.Faults) == 0 {
+		return
+	}
+	c := m.chunk(owner.label)
 	c.Skipped += d.Skipped
 	if err := c.Delta.Add(d.TraceDelta); err != nil {
 		m.log.Warn("live trace: sums are lost", "model", m.digest, "error", err)
 	}
 }
 
-// flush writes what was measured to disk.
+// flush writes what was measured to disk. A store that was not used for a while is
+// closed.
 func (m *model) flush() error {
 	m.mu.Lock()
-	busy, who, pending := len(m.inFlight) > 0, m.who(), len(m.pending) > 0
+	uncollected := len(m.owners) > 0
 	m.mu.Unlock()
-	if busy {
-		m.collect(who)
-	} else if !pending {
+	if uncollected {
+		m.collect(context.Background())
+	}
+	m.mu.Lock()
+	pending := len(m.pending) > 0
+	m.mu.Unlock()
+	if !pending {
+		m.rest()
 		return nil
 	}
 	return m.stored(func(*traffic.Store) error { return nil })
@@ -224,6 +305,7 @@ func (m *model) stored(do func(*traffic.Store) error) error {
 		}
 		m.store = s
 	}
+	m.used = time.Now()
 	m.mu.Lock()
 	pending := m.pending
 	m.pending = map[string]*traffic.Chunk{}
@@ -246,6 +328,7 @@ func (m *model) rows() (map[string][]traffic.Chunk, error) {
 	if m.store == nil {
 		return traffic.Read(filepath.Join(m.folder, traffic.Name))
 	}
+	m.used = time.Now()
 	return m.store.Rows(), nil
 }
 
@@ -257,3 +340,15 @@ func (m *model) close() {
 		m.store = nil
 	}
 }
+
+// rest closes a store that was not used for a while.
+func (m *model) rest() {
+	m.storing.Lock()
+	idle := m.store != nil && time.Since(m.used) > restAfter
+	m.storing.Unlock()
+	if idle {
+		m.close()
+	}
+}
+
+const restAfter = time.Minute

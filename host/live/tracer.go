@@ -11,10 +11,8 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -46,10 +44,13 @@ type Tracer struct {
 	stop   func() // flushing
 	done   chan struct{}
 
+	saving sync.Mutex // settings
+
 	mu       sync.Mutex
 	settings settings
 	models   map[string]*model // by digest
 	runners  map[int]*model    // by port; the last to have it
+	adapted  map[int]bool      // ports of runners with an adapter, which is another model
 }
 
 // New starts tracing the models for which that is set. Call [Tracer.Close] in the end.
@@ -57,7 +58,7 @@ func New(c Config) (*Tracer, error) {
 	stop := make(chan struct{})
 	t := &Tracer{
 		config: c, own: rand.Text(), stop: sync.OnceFunc(func() { close(stop) }), done: make(chan struct{}),
-		models: map[string]*model{}, runners: map[int]*model{},
+		models: map[string]*model{}, runners: map[int]*model{}, adapted: map[int]bool{},
 	}
 	var err error
 	if t.settings, err = readSettings(c.Settings); err != nil {
@@ -73,7 +74,9 @@ func (t *Tracer) Close() {
 	t.stop()
 	<-t.done
 	for _, m := range t.all() {
-		m.watch(context.Background(), 0)
+		ctx, cancel := patient(context.Background())
+		m.watch(ctx, 0)
+		cancel()
 		if err := m.flush(); err != nil {
 			t.config.Log.Error("the last of the live profile is lost", "model", m.digest, "error", err)
 		}
@@ -92,7 +95,9 @@ func (t *Tracer) arrive(r trace.Runner) {
 	t.runners[r.Port] = m
 	share := t.share(digest)
 	t.mu.Unlock()
-	if err := m.watch(context.Background(), share); err != nil {
+	ctx, cancel := patient(context.Background())
+	defer cancel()
+	if err := m.watch(ctx, share); err != nil {
 		t.config.Log.Warn("the model will not be traced", "model", digest, "error", err)
 	}
 }
@@ -117,10 +122,7 @@ func (t *Tracer) model(digest, path string) *model {
 	defer t.mu.Unlock()
 	m := t.models[digest]
 	if m == nil {
-		m = &model{
-			tap: t.config.Tap, digest: digest, path: path, folder: t.config.Folder(digest), log: t.config.Log,
-			inFlight: map[tag]int{}, pending: map[string]*traffic.Chunk{},
-		}
+		m = newModel(t.config.Tap, digest, path, t.config.Folder(digest), t.config.Log)
 		t.models[digest] = m
 	}
 	return m
@@ -136,15 +138,17 @@ func (t *Tracer) all() []*model {
 	return ms
 }
 
-// byPort is the model that the runner on a port runs.
-func (t *Tracer) byPort(port string) *model {
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		return nil
-	}
+// byPort is the model that the runner on a port runs, and whether with an adapter.
+func (t *Tracer) byPort(port int) (m *model, adapted bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.runners[n]
+	return t.runners[port], t.adapted[port]
+}
+
+func (t *Tracer) setAdapted(port int, adapted bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.adapted[port] = adapted
 }
 
 func (t *Tracer) flushing(stop <-chan struct{}) {
@@ -186,18 +190,25 @@ func (t *Tracer) SetShare(ctx context.Context, digest, path string, share float6
 	if err := CheckShare(share); err != nil {
 		return err
 	}
-	m := t.model(digest, path)
-	t.mu.Lock()
-	next := t.settings.with(digest, share)
-	err := next.write(t.config.Settings)
-	if err == nil {
-		t.settings = next
-	}
-	t.mu.Unlock()
-	if err != nil {
+	if err := t.keepShare(digest, share); err != nil {
 		return err
 	}
-	return m.watch(ctx, share)
+	return t.model(digest, path).watch(ctx, share)
+}
+
+func (t *Tracer) keepShare(digest string, share float64) error {
+	t.saving.Lock()
+	defer t.saving.Unlock()
+	t.mu.Lock()
+	next := t.settings.with(digest, share)
+	t.mu.Unlock()
+	if err := next.write(t.config.Settings); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.settings = next
+	return nil
 }
 
 // Traffic is what was measured of a model up to now, by label.
@@ -216,30 +227,26 @@ func (t *Tracer) Change(digest, path string, how func(*traffic.Store) error) err
 
 // Known are the digests of the models that are traced, or were.
 func (t *Tracer) Known() []string {
-	known := map[string]bool{}
+	known := map[string]bool{} // whether it is traced now
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	for digest := range t.settings.Share {
-		known[digest] = true
+		known[digest] = t.share(digest) > 0
 	}
 	for digest := range t.models {
-		known[digest] = true
+		known[digest] = t.share(digest) > 0
 	}
+	t.mu.Unlock()
 	files, _ := filepath.Glob(filepath.Join(t.config.Folder("*"), traffic.Name))
 	for _, f := range files {
-		if digest, ok := digestOf(filepath.Dir(f)); ok {
-			known[digest] = true
-		}
-	}
-	for digest := range maps.Clone(known) {
-		_, err := os.Stat(filepath.Join(t.config.Folder(digest), traffic.Name))
-		if err != nil && t.share(digest) == 0 {
-			delete(known, digest)
+		if digest, ok := digestOf(filepath.Dir(f)); ok && !known[digest] {
+			known[digest] = false
 		}
 	}
 	var all []string
-	for digest := range known {
-		all = append(all, digest)
+	for digest, traced := range known {
+		if _, err := os.Stat(filepath.Join(t.config.Folder(digest), traffic.Name)); err == nil || traced {
+			all = append(all, digest)
+		}
 	}
 	return all
 }

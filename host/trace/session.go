@@ -143,21 +143,27 @@ func (s *Session) Stop() {
 	// that never does is disconnected, and that ends its tracing too.
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	s.server.change(ctx, s.model, func(t *taps) error {
-		switch s {
-		case t.job:
-			t.job = nil
-		case t.watch:
-			t.watch = nil
-		}
-		return nil
-	})
+	err := s.server.change(ctx, s.model, s.leave)
 	s.mu.Lock()
 	s.stopped = true
 	s.mu.Unlock()
 	s.server.mu.Lock()
 	defer s.server.mu.Unlock()
+	if err != nil { // somebody else was changing hands all the time
+		s.leave(s.server.taps[s.model])
+	}
 	delete(s.server.sessions, s.id)
+}
+
+// leave gives up the session's place among those of its model.
+func (s *Session) leave(t *taps) error {
+	switch s {
+	case t.job:
+		t.job = nil
+	case t.watch:
+		t.watch = nil
+	}
+	return nil
 }
 
 // deliver adds the sums of a reply to the pending ones.
