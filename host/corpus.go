@@ -2,6 +2,7 @@ package host
 
 import (
 	"cmp"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -68,25 +69,55 @@ func (t *texts) takeChoosing(js *jobs, s stored, c *client.Corpus, into *plugin.
 	if !live {
 		return t.take("corpus", "corpus", c, into)
 	}
-	if label != "" {
-		if err := traffic.CheckLabel(label); err != nil {
-			return err
-		}
-	}
-	rows, err := js.traffic(s.gguf.Digest, s.path)
+	chunks, err := js.trafficOf(s, label)
 	if err != nil {
 		return err
-	}
-	chunks, name := traffic.Pick(rows, label), s.name.DisplayShortest()
-	if len(traffic.Deltas(s.gguf.Digest, chunks)) == 0 {
-		if label != "" && len(rows) > 0 {
-			return plugin.Errorf(plugin.NotFound, "no traffic of %s labelled %q was measured; it has %s", name, label, strings.Join(labelsOf(rows), ", "))
-		}
-		return plugin.Errorf(plugin.NotFound, "no traffic of %s was measured; `pare trace %s --sample 0.1` begins to, then use the model", name, name)
 	}
 	t.digests = append(t.digests, c.Name)
 	t.files = append(t.files, textFile{name: c.Name, file: "live", live: chunks, into: into})
 	return nil
+}
+
+// trafficOf is what was measured of a model's requests with a label, or of all for "".
+func (js *jobs) trafficOf(s stored, label string) ([]traffic.Chunk, error) {
+	if label != "" {
+		if err := traffic.CheckLabel(label); err != nil {
+			return nil, err
+		}
+	}
+	rows, err := js.traffic(s.gguf.Digest, s.path)
+	if err != nil {
+		return nil, err
+	}
+	chunks, name := traffic.Pick(rows, label), s.name.DisplayShortest()
+	if len(traffic.Deltas(s.gguf.Digest, chunks)) == 0 {
+		if label != "" && len(rows) > 0 {
+			return nil, plugin.Errorf(plugin.NotFound, "no traffic of %s labelled %q was measured; it has %s", name, label, strings.Join(labelsOf(rows), ", "))
+		}
+		return nil, plugin.Errorf(plugin.NotFound, "no traffic of %s was measured; `pare trace %s --sample 0.1` begins to, then use the model", name, name)
+	}
+	return chunks, nil
+}
+
+// lendTraffic writes what was measured of a model's requests to a file for one call of
+// the plugin; the caller calls done after it. Without a corpus there is none.
+func (js *jobs) lendTraffic(s stored, c *client.Corpus) (of plugin.Corpus, done func(), err error) {
+	if c == nil {
+		return plugin.Corpus{}, func() {}, nil
+	}
+	label, live := c.Traffic()
+	if !live {
+		return of, nil, plugin.Errorf(plugin.Invalid, "a plan is made from the kept profile, or from traffic with the corpus live; for text ask /api/prune with dry_run")
+	}
+	chunks, err := js.trafficOf(s, label)
+	if err != nil {
+		return of, nil, err
+	}
+	path := filepath.Join(js.folder, ".live-"+rand.Text()) // deleted at the next start if not before
+	if err := traffic.Snapshot(path, chunks); err != nil {
+		return of, nil, noSpace(fmt.Errorf("keep the traffic for the plan: %w", err))
+	}
+	return plugin.Corpus{Name: c.Name, Path: path, Live: true}, func() { os.Remove(path) }, nil
 }
 
 func labelsOf(rows map[string][]traffic.Chunk) []string {
@@ -148,7 +179,7 @@ func (t *texts) takeRepair(r *client.Repair, rec *record) error {
 // write puts the texts into a folder.
 func (t *texts) write(folder string) error {
 	for _, f := range t.files {
-		*f.into = plugin.Corpus{Name: f.name, Path: filepath.Join(folder, f.file)}
+		*f.into = plugin.Corpus{Name: f.name, Path: filepath.Join(folder, f.file), Live: f.live != nil}
 		if f.live != nil {
 			if err := writeLive(f.into.Path, f.live); err != nil {
 				return noSpace(fmt.Errorf("keep the traffic for the job: %w", err))
@@ -164,7 +195,7 @@ func (t *texts) write(folder string) error {
 
 // writeLive keeps traffic for a job, unless an earlier try of it has done so.
 func writeLive(path string, chunks []traffic.Chunk) error {
-	if is, err := traffic.IsFile(path); err == nil && is {
+	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
 	return traffic.Snapshot(path, chunks)

@@ -265,7 +265,7 @@ func (js *jobs) outcome(rec *record) (client.Progress, error) {
 	last := client.Progress{Job: rec.ID, Status: "success"}
 	switch rec.Kind {
 	case client.KindProfile:
-		if rec.byTraffic() {
+		if rec.Corpus.Live {
 			last.Profile = new(plugin.Profile)
 			return last, rec.report(last.Profile)
 		}

@@ -85,19 +85,13 @@ func (r *record) made() bool {
 // where the job was stopped, for it goes on by the same.
 func (r *record) forgetTexts() {
 	for _, c := range append([]plugin.Corpus{r.Corpus, r.Lessons, r.Evaluate.Corpus}, r.Evaluate.Tasks...) {
-		if c == r.Corpus && r.byTraffic() && r.State == client.Stopped {
+		if c == r.Corpus && r.Corpus.Live && r.State == client.Stopped {
 			continue
 		}
 		if c.Path != "" {
 			os.Remove(c.Path)
 		}
 	}
-}
-
-// byTraffic reports whether the job's corpus is not text.
-func (r *record) byTraffic() bool {
-	_, live := (&client.Corpus{Name: r.Corpus.Name}).Traffic()
-	return live && filepath.Base(r.Corpus.Path) == "live"
 }
 
 // save writes the record, whole or not at all.

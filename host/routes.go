@@ -194,16 +194,22 @@ func (s *Server) postPlan(c *gin.Context) {
 	c.JSON(http.StatusOK, plan)
 }
 
-// plan chooses layers by the kept profile.
+// plan chooses layers by the kept profile, or by traffic.
 func (s *Server) plan(c *gin.Context, r client.PruneRequest) (plugin.Plan, error) {
-	selection, err := r.Selection()
+	m, err := lookUp("model", r.Model)
 	if err != nil {
 		return plugin.Plan{}, err
 	}
-	if r.Corpus != nil {
-		return plugin.Plan{}, plugin.Errorf(plugin.Invalid, "a plan is made from the kept profile; leave corpus out, or ask /api/prune with dry_run")
+	by, done, err := s.jobs.lendTraffic(m, r.Corpus)
+	if err != nil {
+		return plugin.Plan{}, err
 	}
-	m, err := lookUp("model", r.Model)
+	defer done()
+	return s.planBy(c, m, r, by)
+}
+
+func (s *Server) planBy(c *gin.Context, m stored, r client.PruneRequest, by plugin.Corpus) (plugin.Plan, error) {
+	selection, err := r.Selection()
 	if err != nil {
 		return plugin.Plan{}, err
 	}
@@ -212,13 +218,13 @@ func (s *Server) plan(c *gin.Context, r client.PruneRequest) (plugin.Plan, error
 		return plugin.Plan{}, err
 	}
 	return p.Plan(c.Request.Context(), plugin.PlanRequest{
-		Model: m.gguf.Digest, Path: m.path, Folder: s.jobs.profilesFolder(), Selection: selection,
+		Model: m.gguf.Digest, Path: m.path, Folder: s.jobs.profilesFolder(), Selection: selection, Corpus: by,
 	})
 }
 
-// getProfile answers with a kept profile: JSON, or a drawing for a name that
-// ends in .png or .svg, with the layers marked that a selection in the query
-// would remove.
+// getProfile answers with a kept profile, or with that of traffic for corpus=live:
+// JSON, or a drawing for a name that ends in .png or .svg, with the layers marked that
+// a selection in the query would remove.
 func (s *Server) getProfile(c *gin.Context) {
 	name, format := strings.TrimPrefix(c.Param("model"), "/"), ""
 	for _, f := range []string{"png", "svg"} {
@@ -232,7 +238,17 @@ func (s *Server) getProfile(c *gin.Context) {
 		fail(c, err)
 		return
 	}
-	profile, err := plugin.LoadProfile(s.jobs.profilesFolder(), m.gguf.Digest)
+	var corpus *client.Corpus
+	if q := c.Query("corpus"); q != "" {
+		corpus = &client.Corpus{Name: q}
+	}
+	by, done, err := s.jobs.lendTraffic(m, corpus)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	defer done()
+	profile, err := s.profile(c, m, by)
 	if err != nil {
 		fail(c, err)
 		return
@@ -241,7 +257,21 @@ func (s *Server) getProfile(c *gin.Context) {
 		c.JSON(http.StatusOK, profile)
 		return
 	}
-	s.draw(c, name, format, profile)
+	s.draw(c, m, name, format, profile, by)
+}
+
+// profile is the one that is kept of a model, or that of its traffic.
+func (s *Server) profile(c *gin.Context, m stored, by plugin.Corpus) (plugin.Profile, error) {
+	if !by.Live {
+		return plugin.LoadProfile(s.jobs.profilesFolder(), m.gguf.Digest)
+	}
+	p, err := s.jobs.pruner()
+	if err != nil {
+		return plugin.Profile{}, err
+	}
+	name := m.name.DisplayShortest()
+	host := s.jobs.lend(&record{Job: client.Job{Model: name}, Digest: m.gguf.Digest, folder: s.jobs.profilesFolder()})
+	return p.Profile(c.Request.Context(), plugin.ProfileRequest{Model: name, Folder: s.jobs.profilesFolder(), Corpus: by}, host, func(plugin.Event) {})
 }
 
 // getOrigin answers with what a model was cut from.
@@ -254,12 +284,15 @@ func (s *Server) getOrigin(c *gin.Context) {
 	c.JSON(http.StatusOK, o)
 }
 
-func (s *Server) draw(c *gin.Context, name, format string, profile plugin.Profile) {
+func (s *Server) draw(c *gin.Context, m stored, name, format string, profile plugin.Profile, by plugin.Corpus) {
 	opts := heatmap.Options{Title: name, Tokens: c.Query("tokens")}
+	if by.Live {
+		opts.Title += ", " + by.Name
+	}
 	r, selected, err := selectionQuery(c, name)
 	if err == nil && selected {
 		var plan plugin.Plan
-		plan, err = s.plan(c, r)
+		plan, err = s.planBy(c, m, r, by)
 		opts.Plan = &plan
 	}
 	if err != nil {

@@ -125,7 +125,7 @@ func (js *jobs) call(ctx context.Context, p plugin.Pruner, j *job, rec *record) 
 	switch rec.Kind {
 	case client.KindProfile:
 		profile, err := p.Profile(ctx, request, host, j.report)
-		if err == nil && rec.byTraffic() {
+		if err == nil && rec.Corpus.Live {
 			err = rec.write("report.json", profile) // the plugin keeps none
 		}
 		return client.Progress{Profile: &profile}, err

@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +22,7 @@ import (
 	"pare/host/client"
 	"pare/host/live"
 	"pare/integration/tinymodel"
+	"pare/plugin"
 )
 
 // ask has a model answer by /api/generate and returns the tokens of the prompt and of
@@ -122,6 +125,40 @@ func TestLiveProfileEqualsCorpusProfile(t *testing.T) {
 		if kept := s.kept(arch); kept.Trace != want.Trace {
 			t.Errorf("%s: the kept profile changed", arch)
 		}
+	}
+}
+
+// checkByTraffic asks at once for what a job found by the traffic of tiny labelled code.
+func (s *server) checkByTraffic(want plugin.Plan) {
+	s.tb.Helper()
+	r := client.PruneRequest{Model: "tiny", Layers: new(1), Criterion: "angular", Corpus: &client.Corpus{Name: "live:code"}}
+	plan, err := s.client().Plan(s.tb.Context(), r)
+	if err != nil || !reflect.DeepEqual(plan.Chosen, want.Chosen) || !slices.Equal(plan.Notes, want.Notes) {
+		s.tb.Errorf("%v: the plan is %+v, a job's %+v", err, plan, want)
+	}
+	var profile plugin.Profile
+	code, answer := s.get("/api/prune/profile/tiny?corpus=live:code")
+	if err := json.Unmarshal([]byte(answer), &profile); err != nil || code != http.StatusOK {
+		s.tb.Fatalf("status %d: %s", code, answer)
+	}
+	if c := profile.Corpora; len(c) != 1 || c[0].Name != "live:code" || c[0].Documents != 3 {
+		s.tb.Errorf("the profile is of %+v", c)
+	}
+	s.must("profile", "tiny", "--corpus", "live:code", "--drop", "1", "-o", "code.svg")
+	if svg, err := os.ReadFile(filepath.Join(s.home, "code.svg")); err != nil || !strings.Contains(string(svg), "live:code") {
+		s.tb.Errorf("the drawing does not say of what it is: %v", err)
+	}
+	for path, code := range map[string]int{
+		"/api/prune/profile/tiny":                  http.StatusNotFound, // of text none is kept
+		"/api/prune/profile/tiny?corpus=live:mail": http.StatusNotFound,
+		"/api/prune/profile/tiny?corpus=notes":     http.StatusBadRequest,
+	} {
+		if got, answer := s.get(path); got != code {
+			s.tb.Errorf("%s: status %d, want %d: %s", path, got, code, answer)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(s.models(), "pare", ".*")); len(left) > 0 {
+		s.tb.Errorf("left behind: %v", left)
 	}
 }
 
@@ -244,6 +281,7 @@ func TestLiveSurvivesCrash(t *testing.T) {
 	if !strings.Contains(strings.Join(plan.Notes, "\n"), "of 3 requests") {
 		t.Errorf("the plan's notes are %q", plan.Notes)
 	}
+	s.checkByTraffic(plan)
 	s.must("trace", "tiny", "--reset", "--label", "code")
 	if _, labels := s.traffic("tiny"); labels["code"].Requests != 0 || labels[""].Requests != 1 {
 		t.Errorf("after the reset there is %+v", labels)

@@ -30,7 +30,8 @@ type Pruner interface {
 	// the request already.
 	Profile(ctx context.Context, r ProfileRequest, h Host, event func(Event)) (Profile, error)
 
-	// Plan chooses layers from a kept profile; nothing is written.
+	// Plan chooses layers from what is kept of a model, or from its traffic; nothing
+	// is run or written.
 	Plan(ctx context.Context, r PlanRequest) (Plan, error)
 
 	// Prune does a whole job: profile, plan, cut, repair, evaluate, register.
@@ -133,6 +134,7 @@ type Selection struct {
 type Corpus struct {
 	Name string
 	Path string
+	Live bool // Path is no text, but what was measured of requests: see package traffic
 }
 
 // A ProfileRequest asks for a model's profile.
@@ -149,7 +151,8 @@ type PlanRequest struct {
 	Path      string // of the GGUF
 	Folder    string // where profiles are kept
 	Selection Selection
-	Check     bool // only whether Selection.Remove names layers that may go: the plan has no scores, and no profile is read
+	Check     bool   // only whether Selection.Remove names layers that may go: the plan has no scores, and no profile is read
+	Corpus    Corpus // traffic to choose by; the zero Corpus for the kept profile
 }
 
 // A Job is a request to make a smaller model. A corpus of its own is for this job

@@ -40,9 +40,11 @@ func selectionFromPB(s *pb.Selection) Selection {
 	}
 }
 
-func corpusToPB(c Corpus) *pb.Corpus { return &pb.Corpus{Name: c.Name, Path: c.Path} }
+func corpusToPB(c Corpus) *pb.Corpus { return &pb.Corpus{Name: c.Name, Path: c.Path, Live: c.Live} }
 
-func corpusFromPB(c *pb.Corpus) Corpus { return Corpus{Name: c.GetName(), Path: c.GetPath()} }
+func corpusFromPB(c *pb.Corpus) Corpus {
+	return Corpus{Name: c.GetName(), Path: c.GetPath(), Live: c.GetLive()}
+}
 
 func profileRequestToPB(r ProfileRequest) *pb.ProfileRequest {
 	return &pb.ProfileRequest{
@@ -59,11 +61,17 @@ func profileRequestFromPB(r *pb.ProfileRequest) ProfileRequest {
 }
 
 func planRequestToPB(r PlanRequest) *pb.PlanRequest {
-	return &pb.PlanRequest{Model: r.Model, Path: r.Path, Folder: r.Folder, Selection: selectionToPB(r.Selection), Check: r.Check}
+	return &pb.PlanRequest{
+		Model: r.Model, Path: r.Path, Folder: r.Folder, Selection: selectionToPB(r.Selection), Check: r.Check,
+		Corpus: corpusToPB(r.Corpus),
+	}
 }
 
 func planRequestFromPB(r *pb.PlanRequest) PlanRequest {
-	return PlanRequest{Model: r.GetModel(), Path: r.GetPath(), Folder: r.GetFolder(), Selection: selectionFromPB(r.GetSelection()), Check: r.GetCheck()}
+	return PlanRequest{
+		Model: r.GetModel(), Path: r.GetPath(), Folder: r.GetFolder(), Selection: selectionFromPB(r.GetSelection()), Check: r.GetCheck(),
+		Corpus: corpusFromPB(r.GetCorpus()),
+	}
 }
 
 func jobToPB(j Job) *pb.Job {

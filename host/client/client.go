@@ -99,15 +99,15 @@ func (c *Client) Report(ctx context.Context, id, format string) ([]byte, error) 
 	return io.ReadAll(resp.Body)
 }
 
-// Plan asks which layers would go by the kept profile.
+// Plan asks which layers would go by the kept profile, or by traffic.
 func (c *Client) Plan(ctx context.Context, r PruneRequest) (plugin.Plan, error) {
 	var p plugin.Plan
 	err := c.call(ctx, http.MethodPost, "/api/prune/plan", r, &p)
 	return p, err
 }
 
-// Heatmap returns a drawing of the kept profile. format is "png" or "svg". With
-// a selection in r, the layers it would remove are marked.
+// Heatmap returns a drawing of the kept profile, or of that of traffic. format is "png"
+// or "svg". With a selection in r, the layers it would remove are marked.
 func (c *Client) Heatmap(ctx context.Context, r PruneRequest, format string) ([]byte, error) {
 	q := url.Values{}
 	if r.Drop != nil {
@@ -115,6 +115,9 @@ func (c *Client) Heatmap(ctx context.Context, r PruneRequest, format string) ([]
 	}
 	if r.Layers != nil {
 		q.Set("layers", fmt.Sprint(*r.Layers))
+	}
+	if r.Corpus != nil {
+		q.Set("corpus", r.Corpus.Name)
 	}
 	for k, v := range map[string]string{"range": r.Range, "criterion": r.Criterion, "tokens": r.Tokens, "protect": r.Protect} {
 		if v != "" {

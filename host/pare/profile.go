@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -85,13 +84,8 @@ func (p *profiling) check() error {
 	if p.add && p.selection.Corpus == nil {
 		return errors.New("--add needs the text to add: --corpus FILE")
 	}
-	if _, live := p.selection.Corpus.Traffic(); live {
-		if p.add {
-			return errors.New("--add: a profile is of text or of traffic")
-		}
-		if p.selects() {
-			return errors.New("--drop goes by the kept profile; `pare prune MODEL --drop … --corpus live --dry-run` chooses by traffic")
-		}
+	if _, live := p.selection.Corpus.Traffic(); live && p.add {
+		return errors.New("--add: a profile is of text or of traffic")
 	}
 	if f := p.format(); p.output != "" && f != "png" && f != "svg" {
 		return fmt.Errorf("--output %s: the name must end in .png or .svg", p.output)
@@ -118,7 +112,7 @@ func (p *profiling) run(c *cobra.Command) error {
 		plan = &chosen
 	}
 	if p.output != "" {
-		if err := p.draw(ctx, server, profile); err != nil {
+		if err := p.draw(ctx, server); err != nil {
 			return explain(ctx, f, err)
 		}
 	}
@@ -131,15 +125,18 @@ func (p *profiling) selects() bool {
 	return r.Drop != nil || r.Layers != nil || r.Range != ""
 }
 
-// planRequest is the selection without its corpus, which the profile has by now.
+// planRequest is the selection without text, which the kept profile has by now.
 func (p *profiling) planRequest() client.PruneRequest {
 	r := p.selection
-	r.Corpus = nil
+	if _, live := r.Corpus.Traffic(); !live {
+		r.Corpus = nil
+	}
 	return r
 }
 
-func (p *profiling) draw(ctx context.Context, server *client.Client, profile plugin.Profile) error {
-	b, err := p.drawing(ctx, server, profile)
+// draw has the server draw the heat map, which knows what a selection would remove.
+func (p *profiling) draw(ctx context.Context, server *client.Client) error {
+	b, err := server.Heatmap(ctx, p.planRequest(), p.format())
 	if err != nil {
 		return err
 	}
@@ -150,18 +147,6 @@ func (p *profiling) draw(ctx context.Context, server *client.Client, profile plu
 		fmt.Fprintf(os.Stderr, "heat map written to %s\n", p.output)
 	}
 	return nil
-}
-
-// drawing is by the server, which knows what a selection would remove, or, of traffic,
-// of which it keeps no profile, by us.
-func (p *profiling) drawing(ctx context.Context, server *client.Client, profile plugin.Profile) ([]byte, error) {
-	if len(profile.Corpora) != 1 || profile.Corpora[0].From == nil {
-		return server.Heatmap(ctx, p.planRequest(), p.format())
-	}
-	var b bytes.Buffer
-	title := fmt.Sprintf("%s, %s", p.selection.Model, profile.Corpora[0].Name)
-	err := heatmap.Write(&b, p.format(), profile, heatmap.Options{Title: title, Tokens: p.selection.Tokens})
-	return b.Bytes(), err
 }
 
 func (p *profiling) print(profile plugin.Profile, plan *plugin.Plan) error {

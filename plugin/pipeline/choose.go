@@ -28,11 +28,17 @@ func (p Pipeline) Plan(ctx context.Context, r plugin.PlanRequest) (plugin.Plan, 
 		plan, err := choice{model: m, shape: shape, selection: r.Selection}.plan()
 		return plan, kinded(err)
 	}
-	chunks, trace, err := keptTrace(r.Folder, m)
-	if err != nil && len(r.Selection.Remove) == 0 { // layers that are named can do without
+	c := choice{model: m, shape: shape, selection: r.Selection}
+	var byTraffic plugin.Profile
+	if r.Corpus.Live {
+		byTraffic, c.chunks, err = measureLive(m, shape, r.Corpus)
+		c.trace = byTraffic.Trace
+	} else {
+		c.chunks, c.trace, err = keptTrace(r.Folder, m)
+	}
+	if err != nil && (r.Corpus.Live || len(r.Selection.Remove) == 0) { // layers that are named can do without
 		return plugin.Plan{}, kinded(err)
 	}
-	c := choice{model: m, shape: shape, selection: r.Selection, chunks: chunks, trace: trace}
 	plan, err := c.plan()
 	if errors.Is(err, profile.ErrUnscored) {
 		plan, err = c.fromScores(ctx, r.Folder)
@@ -42,6 +48,9 @@ func (p Pipeline) Plan(ctx context.Context, r plugin.PlanRequest) (plugin.Plan, 
 		if _, none := plugin.LoadProfile(r.Folder, m.Digest); none != nil {
 			err = none // says how to make one
 		}
+	}
+	if err == nil && r.Corpus.Live {
+		err = c.noteLive(&plan, byTraffic, r.Folder)
 	}
 	return plan, kinded(err)
 }

@@ -15,23 +15,13 @@ import (
 	"pare/plugin/traffic"
 )
 
-// isLive reports whether what comes with a request is not text, but what was measured
-// of a model's traffic.
-func isLive(c plugin.Corpus) (bool, error) {
-	if c.Path == "" {
-		return false, nil
-	}
-	return traffic.IsFile(c.Path)
-}
-
 // textOf is the corpus that losses are compared on: Pare's own where layers are chosen
 // by traffic, of which no text is kept.
-func textOf(c plugin.Corpus) (plugin.Corpus, error) {
-	live, err := isLive(c)
-	if live {
-		c = plugin.Corpus{}
+func textOf(c plugin.Corpus) plugin.Corpus {
+	if c.Live {
+		return plugin.Corpus{}
 	}
-	return c, err
+	return c
 }
 
 // measureLive makes a profile of a model's traffic. It traces nothing.

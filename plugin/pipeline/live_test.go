@@ -3,6 +3,7 @@ package pipeline
 import (
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -31,7 +32,7 @@ func (b *bench) traffic(chunks, begins int) plugin.Corpus {
 	if err := traffic.Snapshot(path, all); err != nil {
 		b.t.Fatal(err)
 	}
-	return plugin.Corpus{Name: "live:code", Path: path}
+	return plugin.Corpus{Name: "live:code", Path: path, Live: true}
 }
 
 func TestProfileOfTraffic(t *testing.T) {
@@ -63,6 +64,12 @@ func TestPlanByTraffic(t *testing.T) {
 			b.job.DryRun, b.job.Selection.Criterion = true, criterion
 			b.job.Profile.Corpus = b.traffic(20, 1)
 			plan := b.mustPrune().Plan
+			at, err := Pipeline{}.Plan(t.Context(), plugin.PlanRequest{
+				Model: b.model.Digest, Path: b.model.Path, Folder: text.Folder, Selection: b.job.Selection, Corpus: b.job.Profile.Corpus,
+			})
+			if err != nil || !reflect.DeepEqual(at.Chosen, plan.Chosen) || !slices.Equal(at.Notes, plan.Notes) {
+				t.Errorf("kept %v, criterion %q: %v: a plan alone is %+v, a job's %+v", kept, criterion, err, at, plan)
+			}
 			if criterion == "angular" && !slices.Equal(plan.Remove, []int{1, 2}) {
 				t.Errorf("layers %v would go, want 1 and 2", plan.Remove)
 			}

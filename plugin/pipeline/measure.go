@@ -31,8 +31,7 @@ func (p Pipeline) Profile(ctx context.Context, r plugin.ProfileRequest, h plugin
 	if err != nil {
 		return prof, kinded(err)
 	}
-	live, err := isLive(r.Corpus)
-	if err == nil && !live { // traffic is kept as it is, and goes on
+	if !r.Corpus.Live { // traffic is kept as it is, and goes on
 		err = keep(r.Folder, prof)
 	}
 	return prof, kinded(err)
@@ -46,9 +45,7 @@ func keep(folder string, prof plugin.Profile) error {
 // measure traces what is missing for a request and returns the profile, with the
 // measurements behind it, one for each chunk of text. The kept profile stays.
 func measure(ctx context.Context, m plugin.Model, shape convert.Model, r plugin.ProfileRequest, h plugin.Host, event func(plugin.Event)) (plugin.Profile, []plugin.TraceDelta, error) {
-	if live, err := isLive(r.Corpus); err != nil {
-		return plugin.Profile{}, nil, err
-	} else if live {
+	if r.Corpus.Live {
 		return measureLive(m, shape, r.Corpus)
 	}
 	folder := plugin.ProfileFolder(r.Folder, m.Digest)

@@ -64,10 +64,7 @@ func (p Pipeline) plan(ctx context.Context, m plugin.Model, shape convert.Model,
 	if err != nil {
 		return plugin.Plan{}, err
 	}
-	live, err := isLive(j.Profile.Corpus)
-	if err != nil {
-		return plugin.Plan{}, err
-	}
+	live := j.Profile.Corpus.Live
 	prof, err := c.measure(ctx, trace || live, j.Profile, h, event)
 	if err != nil {
 		return plugin.Plan{}, err

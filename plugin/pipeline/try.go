@@ -51,11 +51,7 @@ func (c choice) try(ctx context.Context, r plugin.ProfileRequest, h plugin.Host,
 	defer b.Close()
 	status := cmp.Or(c.status, "running the model without some layers")
 	event(plugin.Event{Stage: "try", Status: status})
-	on, err := textOf(r.Corpus)
-	if err != nil {
-		return plugin.Plan{}, err
-	}
-	read, err := read(on)
+	read, err := read(textOf(r.Corpus))
 	if err != nil {
 		return plugin.Plan{}, err
 	}

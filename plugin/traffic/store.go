@@ -3,10 +3,8 @@ package traffic
 import (
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -35,18 +33,6 @@ func valid(c *Chunk) error {
 		return errors.New("traffic with sums that are no numbers")
 	}
 	return c.Delta.Validate()
-}
-
-// IsFile reports whether a file holds traffic, and not text.
-func IsFile(path string) (bool, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return false, fmt.Errorf("read traffic: %w", err)
-	}
-	defer f.Close()
-	magic := make([]byte, len(form.Magic))
-	n, err := io.ReadFull(f, magic)
-	return err == nil && string(magic[:n]) == form.Magic, nil
 }
 
 // Read reads the traffic in a file, label by label. It can be read while another

@@ -328,6 +328,7 @@ type Corpus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Live          bool                   `protobuf:"varint,3,opt,name=live,proto3" json:"live,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -374,6 +375,13 @@ func (x *Corpus) GetPath() string {
 		return x.Path
 	}
 	return ""
+}
+
+func (x *Corpus) GetLive() bool {
+	if x != nil {
+		return x.Live
+	}
+	return false
 }
 
 type ProfileRequest struct {
@@ -451,6 +459,7 @@ type PlanRequest struct {
 	Folder        string                 `protobuf:"bytes,3,opt,name=folder,proto3" json:"folder,omitempty"`
 	Selection     *Selection             `protobuf:"bytes,4,opt,name=selection,proto3" json:"selection,omitempty"`
 	Check         bool                   `protobuf:"varint,5,opt,name=check,proto3" json:"check,omitempty"`
+	Corpus        *Corpus                `protobuf:"bytes,6,opt,name=corpus,proto3" json:"corpus,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -518,6 +527,13 @@ func (x *PlanRequest) GetCheck() bool {
 		return x.Check
 	}
 	return false
+}
+
+func (x *PlanRequest) GetCorpus() *Corpus {
+	if x != nil {
+		return x.Corpus
+	}
+	return nil
 }
 
 type Job struct {
@@ -3399,21 +3415,23 @@ const file_pare_proto_rawDesc = "" +
 	"\x06remove\x18\x03 \x03(\x03R\x06remove\x12\x1c\n" +
 	"\tcriterion\x18\x04 \x01(\tR\tcriterion\x12\x16\n" +
 	"\x06tokens\x18\x05 \x01(\tR\x06tokens\x12\x18\n" +
-	"\aprotect\x18\x06 \x03(\x03R\aprotect\"0\n" +
+	"\aprotect\x18\x06 \x03(\x03R\aprotect\"D\n" +
 	"\x06Corpus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04path\x18\x02 \x01(\tR\x04path\"\x80\x01\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x12\n" +
+	"\x04live\x18\x03 \x01(\bR\x04live\"\x80\x01\n" +
 	"\x0eProfileRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x16\n" +
 	"\x06folder\x18\x02 \x01(\tR\x06folder\x12.\n" +
 	"\x06corpus\x18\x03 \x01(\v2\x16.pare.plugin.v1.CorpusR\x06corpus\x12\x10\n" +
-	"\x03add\x18\x04 \x01(\bR\x03add\"\x9e\x01\n" +
+	"\x03add\x18\x04 \x01(\bR\x03add\"\xce\x01\n" +
 	"\vPlanRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n" +
 	"\x06folder\x18\x03 \x01(\tR\x06folder\x127\n" +
 	"\tselection\x18\x04 \x01(\v2\x19.pare.plugin.v1.SelectionR\tselection\x12\x14\n" +
-	"\x05check\x18\x05 \x01(\bR\x05check\"\xc9\x02\n" +
+	"\x05check\x18\x05 \x01(\bR\x05check\x12.\n" +
+	"\x06corpus\x18\x06 \x01(\v2\x16.pare.plugin.v1.CorpusR\x06corpus\"\xc9\x02\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06folder\x18\x02 \x01(\tR\x06folder\x128\n" +
@@ -3730,77 +3748,78 @@ var file_pare_proto_goTypes = []any{
 var file_pare_proto_depIdxs = []int32{
 	5,  // 0: pare.plugin.v1.ProfileRequest.corpus:type_name -> pare.plugin.v1.Corpus
 	4,  // 1: pare.plugin.v1.PlanRequest.selection:type_name -> pare.plugin.v1.Selection
-	6,  // 2: pare.plugin.v1.Job.profile:type_name -> pare.plugin.v1.ProfileRequest
-	4,  // 3: pare.plugin.v1.Job.selection:type_name -> pare.plugin.v1.Selection
-	10, // 4: pare.plugin.v1.Job.evaluate:type_name -> pare.plugin.v1.Evaluate
-	9,  // 5: pare.plugin.v1.Job.repair:type_name -> pare.plugin.v1.Repair
-	5,  // 6: pare.plugin.v1.Repair.data:type_name -> pare.plugin.v1.Corpus
-	5,  // 7: pare.plugin.v1.Evaluate.corpus:type_name -> pare.plugin.v1.Corpus
-	5,  // 8: pare.plugin.v1.Evaluate.tasks:type_name -> pare.plugin.v1.Corpus
-	11, // 9: pare.plugin.v1.Evaluate.thresholds:type_name -> pare.plugin.v1.Thresholds
-	10, // 10: pare.plugin.v1.EvaluateRequest.evaluate:type_name -> pare.plugin.v1.Evaluate
-	6,  // 11: pare.plugin.v1.SweepRequest.profile:type_name -> pare.plugin.v1.ProfileRequest
-	10, // 12: pare.plugin.v1.SweepRequest.evaluate:type_name -> pare.plugin.v1.Evaluate
-	6,  // 13: pare.plugin.v1.ProfileCall.request:type_name -> pare.plugin.v1.ProfileRequest
-	8,  // 14: pare.plugin.v1.PruneCall.job:type_name -> pare.plugin.v1.Job
-	12, // 15: pare.plugin.v1.EvaluateCall.request:type_name -> pare.plugin.v1.EvaluateRequest
-	13, // 16: pare.plugin.v1.SweepCall.request:type_name -> pare.plugin.v1.SweepRequest
-	18, // 17: pare.plugin.v1.Progress.event:type_name -> pare.plugin.v1.Event
-	22, // 18: pare.plugin.v1.TraceRequest.texts:type_name -> pare.plugin.v1.Text
-	23, // 19: pare.plugin.v1.TraceDelta.all:type_name -> pare.plugin.v1.Sums
-	23, // 20: pare.plugin.v1.TraceDelta.last:type_name -> pare.plugin.v1.Sums
-	23, // 21: pare.plugin.v1.TraceDelta.first:type_name -> pare.plugin.v1.Sums
-	24, // 22: pare.plugin.v1.TraceDelta.faults:type_name -> pare.plugin.v1.Fault
-	28, // 23: pare.plugin.v1.TokenizeReply.texts:type_name -> pare.plugin.v1.Tokens
-	29, // 24: pare.plugin.v1.ScoreRequest.variants:type_name -> pare.plugin.v1.Variant
-	30, // 25: pare.plugin.v1.ScoreRequest.sequences:type_name -> pare.plugin.v1.Sequence
-	29, // 26: pare.plugin.v1.ObserveRequest.variant:type_name -> pare.plugin.v1.Variant
-	28, // 27: pare.plugin.v1.ObserveRequest.sequences:type_name -> pare.plugin.v1.Tokens
-	33, // 28: pare.plugin.v1.ObserveRequest.points:type_name -> pare.plugin.v1.Point
-	35, // 29: pare.plugin.v1.Observation.states:type_name -> pare.plugin.v1.State
-	37, // 30: pare.plugin.v1.Chat.messages:type_name -> pare.plugin.v1.Message
-	38, // 31: pare.plugin.v1.TranscribeRequest.chats:type_name -> pare.plugin.v1.Chat
-	40, // 32: pare.plugin.v1.TranscribeReply.transcripts:type_name -> pare.plugin.v1.Transcript
-	29, // 33: pare.plugin.v1.GenerateRequest.variants:type_name -> pare.plugin.v1.Variant
-	29, // 34: pare.plugin.v1.FootprintRequest.variant:type_name -> pare.plugin.v1.Variant
-	49, // 35: pare.plugin.v1.RegisterRequest.adapter:type_name -> pare.plugin.v1.File
-	0,  // 36: pare.plugin.v1.Pruner.Describe:input_type -> pare.plugin.v1.Empty
-	14, // 37: pare.plugin.v1.Pruner.Profile:input_type -> pare.plugin.v1.ProfileCall
-	7,  // 38: pare.plugin.v1.Pruner.Plan:input_type -> pare.plugin.v1.PlanRequest
-	15, // 39: pare.plugin.v1.Pruner.Prune:input_type -> pare.plugin.v1.PruneCall
-	16, // 40: pare.plugin.v1.Pruner.Evaluate:input_type -> pare.plugin.v1.EvaluateCall
-	17, // 41: pare.plugin.v1.Pruner.Sweep:input_type -> pare.plugin.v1.SweepCall
-	2,  // 42: pare.plugin.v1.Host.Model:input_type -> pare.plugin.v1.ModelRequest
-	21, // 43: pare.plugin.v1.Host.Trace:input_type -> pare.plugin.v1.TraceRequest
-	26, // 44: pare.plugin.v1.Host.Tokenize:input_type -> pare.plugin.v1.TokenizeRequest
-	31, // 45: pare.plugin.v1.Host.Score:input_type -> pare.plugin.v1.ScoreRequest
-	34, // 46: pare.plugin.v1.Host.Observe:input_type -> pare.plugin.v1.ObserveRequest
-	39, // 47: pare.plugin.v1.Host.Transcribe:input_type -> pare.plugin.v1.TranscribeRequest
-	42, // 48: pare.plugin.v1.Host.Generate:input_type -> pare.plugin.v1.GenerateRequest
-	44, // 49: pare.plugin.v1.Host.Footprint:input_type -> pare.plugin.v1.FootprintRequest
-	46, // 50: pare.plugin.v1.Host.Floats:input_type -> pare.plugin.v1.FloatsRequest
-	48, // 51: pare.plugin.v1.Host.Register:input_type -> pare.plugin.v1.RegisterRequest
-	1,  // 52: pare.plugin.v1.Pruner.Describe:output_type -> pare.plugin.v1.Description
-	19, // 53: pare.plugin.v1.Pruner.Profile:output_type -> pare.plugin.v1.Progress
-	20, // 54: pare.plugin.v1.Pruner.Plan:output_type -> pare.plugin.v1.PlanReply
-	19, // 55: pare.plugin.v1.Pruner.Prune:output_type -> pare.plugin.v1.Progress
-	19, // 56: pare.plugin.v1.Pruner.Evaluate:output_type -> pare.plugin.v1.Progress
-	19, // 57: pare.plugin.v1.Pruner.Sweep:output_type -> pare.plugin.v1.Progress
-	3,  // 58: pare.plugin.v1.Host.Model:output_type -> pare.plugin.v1.ModelReply
-	25, // 59: pare.plugin.v1.Host.Trace:output_type -> pare.plugin.v1.TraceDelta
-	27, // 60: pare.plugin.v1.Host.Tokenize:output_type -> pare.plugin.v1.TokenizeReply
-	32, // 61: pare.plugin.v1.Host.Score:output_type -> pare.plugin.v1.ScoreReply
-	36, // 62: pare.plugin.v1.Host.Observe:output_type -> pare.plugin.v1.Observation
-	41, // 63: pare.plugin.v1.Host.Transcribe:output_type -> pare.plugin.v1.TranscribeReply
-	43, // 64: pare.plugin.v1.Host.Generate:output_type -> pare.plugin.v1.Answer
-	45, // 65: pare.plugin.v1.Host.Footprint:output_type -> pare.plugin.v1.FootprintReply
-	47, // 66: pare.plugin.v1.Host.Floats:output_type -> pare.plugin.v1.FloatsReply
-	3,  // 67: pare.plugin.v1.Host.Register:output_type -> pare.plugin.v1.ModelReply
-	52, // [52:68] is the sub-list for method output_type
-	36, // [36:52] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	5,  // 2: pare.plugin.v1.PlanRequest.corpus:type_name -> pare.plugin.v1.Corpus
+	6,  // 3: pare.plugin.v1.Job.profile:type_name -> pare.plugin.v1.ProfileRequest
+	4,  // 4: pare.plugin.v1.Job.selection:type_name -> pare.plugin.v1.Selection
+	10, // 5: pare.plugin.v1.Job.evaluate:type_name -> pare.plugin.v1.Evaluate
+	9,  // 6: pare.plugin.v1.Job.repair:type_name -> pare.plugin.v1.Repair
+	5,  // 7: pare.plugin.v1.Repair.data:type_name -> pare.plugin.v1.Corpus
+	5,  // 8: pare.plugin.v1.Evaluate.corpus:type_name -> pare.plugin.v1.Corpus
+	5,  // 9: pare.plugin.v1.Evaluate.tasks:type_name -> pare.plugin.v1.Corpus
+	11, // 10: pare.plugin.v1.Evaluate.thresholds:type_name -> pare.plugin.v1.Thresholds
+	10, // 11: pare.plugin.v1.EvaluateRequest.evaluate:type_name -> pare.plugin.v1.Evaluate
+	6,  // 12: pare.plugin.v1.SweepRequest.profile:type_name -> pare.plugin.v1.ProfileRequest
+	10, // 13: pare.plugin.v1.SweepRequest.evaluate:type_name -> pare.plugin.v1.Evaluate
+	6,  // 14: pare.plugin.v1.ProfileCall.request:type_name -> pare.plugin.v1.ProfileRequest
+	8,  // 15: pare.plugin.v1.PruneCall.job:type_name -> pare.plugin.v1.Job
+	12, // 16: pare.plugin.v1.EvaluateCall.request:type_name -> pare.plugin.v1.EvaluateRequest
+	13, // 17: pare.plugin.v1.SweepCall.request:type_name -> pare.plugin.v1.SweepRequest
+	18, // 18: pare.plugin.v1.Progress.event:type_name -> pare.plugin.v1.Event
+	22, // 19: pare.plugin.v1.TraceRequest.texts:type_name -> pare.plugin.v1.Text
+	23, // 20: pare.plugin.v1.TraceDelta.all:type_name -> pare.plugin.v1.Sums
+	23, // 21: pare.plugin.v1.TraceDelta.last:type_name -> pare.plugin.v1.Sums
+	23, // 22: pare.plugin.v1.TraceDelta.first:type_name -> pare.plugin.v1.Sums
+	24, // 23: pare.plugin.v1.TraceDelta.faults:type_name -> pare.plugin.v1.Fault
+	28, // 24: pare.plugin.v1.TokenizeReply.texts:type_name -> pare.plugin.v1.Tokens
+	29, // 25: pare.plugin.v1.ScoreRequest.variants:type_name -> pare.plugin.v1.Variant
+	30, // 26: pare.plugin.v1.ScoreRequest.sequences:type_name -> pare.plugin.v1.Sequence
+	29, // 27: pare.plugin.v1.ObserveRequest.variant:type_name -> pare.plugin.v1.Variant
+	28, // 28: pare.plugin.v1.ObserveRequest.sequences:type_name -> pare.plugin.v1.Tokens
+	33, // 29: pare.plugin.v1.ObserveRequest.points:type_name -> pare.plugin.v1.Point
+	35, // 30: pare.plugin.v1.Observation.states:type_name -> pare.plugin.v1.State
+	37, // 31: pare.plugin.v1.Chat.messages:type_name -> pare.plugin.v1.Message
+	38, // 32: pare.plugin.v1.TranscribeRequest.chats:type_name -> pare.plugin.v1.Chat
+	40, // 33: pare.plugin.v1.TranscribeReply.transcripts:type_name -> pare.plugin.v1.Transcript
+	29, // 34: pare.plugin.v1.GenerateRequest.variants:type_name -> pare.plugin.v1.Variant
+	29, // 35: pare.plugin.v1.FootprintRequest.variant:type_name -> pare.plugin.v1.Variant
+	49, // 36: pare.plugin.v1.RegisterRequest.adapter:type_name -> pare.plugin.v1.File
+	0,  // 37: pare.plugin.v1.Pruner.Describe:input_type -> pare.plugin.v1.Empty
+	14, // 38: pare.plugin.v1.Pruner.Profile:input_type -> pare.plugin.v1.ProfileCall
+	7,  // 39: pare.plugin.v1.Pruner.Plan:input_type -> pare.plugin.v1.PlanRequest
+	15, // 40: pare.plugin.v1.Pruner.Prune:input_type -> pare.plugin.v1.PruneCall
+	16, // 41: pare.plugin.v1.Pruner.Evaluate:input_type -> pare.plugin.v1.EvaluateCall
+	17, // 42: pare.plugin.v1.Pruner.Sweep:input_type -> pare.plugin.v1.SweepCall
+	2,  // 43: pare.plugin.v1.Host.Model:input_type -> pare.plugin.v1.ModelRequest
+	21, // 44: pare.plugin.v1.Host.Trace:input_type -> pare.plugin.v1.TraceRequest
+	26, // 45: pare.plugin.v1.Host.Tokenize:input_type -> pare.plugin.v1.TokenizeRequest
+	31, // 46: pare.plugin.v1.Host.Score:input_type -> pare.plugin.v1.ScoreRequest
+	34, // 47: pare.plugin.v1.Host.Observe:input_type -> pare.plugin.v1.ObserveRequest
+	39, // 48: pare.plugin.v1.Host.Transcribe:input_type -> pare.plugin.v1.TranscribeRequest
+	42, // 49: pare.plugin.v1.Host.Generate:input_type -> pare.plugin.v1.GenerateRequest
+	44, // 50: pare.plugin.v1.Host.Footprint:input_type -> pare.plugin.v1.FootprintRequest
+	46, // 51: pare.plugin.v1.Host.Floats:input_type -> pare.plugin.v1.FloatsRequest
+	48, // 52: pare.plugin.v1.Host.Register:input_type -> pare.plugin.v1.RegisterRequest
+	1,  // 53: pare.plugin.v1.Pruner.Describe:output_type -> pare.plugin.v1.Description
+	19, // 54: pare.plugin.v1.Pruner.Profile:output_type -> pare.plugin.v1.Progress
+	20, // 55: pare.plugin.v1.Pruner.Plan:output_type -> pare.plugin.v1.PlanReply
+	19, // 56: pare.plugin.v1.Pruner.Prune:output_type -> pare.plugin.v1.Progress
+	19, // 57: pare.plugin.v1.Pruner.Evaluate:output_type -> pare.plugin.v1.Progress
+	19, // 58: pare.plugin.v1.Pruner.Sweep:output_type -> pare.plugin.v1.Progress
+	3,  // 59: pare.plugin.v1.Host.Model:output_type -> pare.plugin.v1.ModelReply
+	25, // 60: pare.plugin.v1.Host.Trace:output_type -> pare.plugin.v1.TraceDelta
+	27, // 61: pare.plugin.v1.Host.Tokenize:output_type -> pare.plugin.v1.TokenizeReply
+	32, // 62: pare.plugin.v1.Host.Score:output_type -> pare.plugin.v1.ScoreReply
+	36, // 63: pare.plugin.v1.Host.Observe:output_type -> pare.plugin.v1.Observation
+	41, // 64: pare.plugin.v1.Host.Transcribe:output_type -> pare.plugin.v1.TranscribeReply
+	43, // 65: pare.plugin.v1.Host.Generate:output_type -> pare.plugin.v1.Answer
+	45, // 66: pare.plugin.v1.Host.Footprint:output_type -> pare.plugin.v1.FootprintReply
+	47, // 67: pare.plugin.v1.Host.Floats:output_type -> pare.plugin.v1.FloatsReply
+	3,  // 68: pare.plugin.v1.Host.Register:output_type -> pare.plugin.v1.ModelReply
+	53, // [53:69] is the sub-list for method output_type
+	37, // [37:53] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_pare_proto_init() }
