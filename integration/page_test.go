@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -139,8 +140,11 @@ func TestPage(t *testing.T) {
 	if costs := b.text("#costs"); !strings.Contains(costs, "perplexity") || !strings.Contains(costs, "same next token") {
 		t.Errorf("the cost is %q", costs)
 	}
-	b.do("ask both", chromedp.SendKeys("#prompt", kb.Tab+kb.Enter, chromedp.ByQuery))
-	b.shows("both answers", `document.querySelector("#whole").textContent.length > 0 && document.querySelector("#cut").textContent.length > 0`)
+	for _, turn := range []string{"1", "2"} {
+		b.do("talk to both", chromedp.SetValue("#prompt", "Why is the sky blue?", chromedp.ByQuery), chromedp.SendKeys("#prompt", kb.Tab+kb.Enter, chromedp.ByQuery))
+		b.shows("both answers", `!document.querySelector("#send").disabled && document.querySelectorAll("#whole .answer").length === `+turn+
+			` && [...document.querySelectorAll("#chat .answer")].every((a) => a.textContent.length > 0)`)
+	}
 
 	b.do("prune", chromedp.SetValue("#name", "smaller", chromedp.ByQuery), chromedp.SetValue("#repair", "none", chromedp.ByQuery), chromedp.SendKeys("#name", kb.Enter, chromedp.ByQuery))
 	b.shows("the end of the job", `document.querySelector("#message").textContent.startsWith("Made smaller")`)
@@ -152,11 +156,86 @@ func TestPage(t *testing.T) {
 
 	b.do("trace", chromedp.SendKeys("#traced", " ", chromedp.ByQuery))
 	b.shows("that the server knows", `fetch("/api/prune/trace/tiny").then((r) => r.json()).then((r) => r.models[0].sample === 0.1)`)
+	b.noFaults()
+}
+
+// noFaults demands that nothing went wrong in the browser.
+func (b *tab) noFaults() {
+	b.t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, fault := range b.faults {
-		t.Errorf("in the browser: %s", fault)
+		b.t.Errorf("in the browser: %s", fault)
 	}
+}
+
+// Who looks at the traffic of a label sees it as it comes, and cuts by it.
+func TestPageOfTraffic(t *testing.T) {
+	b := newTab(t)
+	s := startServer(t)
+	s.createTiny("tiny", tinymodel.Config{Architecture: "llama"})
+	s.must("trace", "tiny", "--sample", "1")
+	say := func(label string) {
+		if _, _, err := s.ask("tiny", label+" says: "+more, label, 20, "5m"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say("code")
+	say("mail")
+	b.do("open the page, in the dark", emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}),
+		chromedp.Navigate("http://"+s.addr+"/prune#tiny:latest"), chromedp.WaitVisible("#layers", chromedp.ByQuery))
+	b.shows("all traffic, for want of a kept profile", `document.querySelector("#by").value === "live" && document.querySelector("#heat").naturalWidth > 0`)
+	b.do("choose a label", chromedp.SendKeys("#by", kb.ArrowDown, chromedp.ByQuery))
+	const isOf = `document.querySelector("#heat").src.includes("corpus=live%3Acode")`
+	b.shows("the traffic of the label", isOf+` && document.querySelector("#notes").textContent.includes("of 1 requests")`)
+	b.do("move the slider", chromedp.SendKeys("#count", kb.ArrowRight, chromedp.ByQuery))
+	n := strings.Fields(b.text("#count-text"))[0]
+	say("code")
+	b.shows("what came meanwhile", isOf+` && document.querySelector("#notes").textContent.includes("of 2 requests")`)
+	if after := strings.Fields(b.text("#count-text"))[0]; after != n {
+		t.Errorf("the slider went from %s to %s", n, after)
+	}
+	b.screenshot("5-traffic-dark")
+	b.do("see that there is no text", chromedp.SendKeys("#by", kb.Home, chromedp.ByQuery), chromedp.WaitVisible("#measure", chromedp.ByQuery))
+	s.must("trace", "tiny", "--reset")
+	b.shows("that it is forgotten", `document.querySelector("#by-line").hidden`)
+	b.noFaults()
+}
+
+// Whatever the server says of models, jobs and traffic, and whatever a model answers, is
+// text to the page.
+func TestPageInsertsNoHTML(t *testing.T) {
+	b := newTab(t)
+	s := startServer(t)
+	s.createTiny("tiny", tinymodel.Config{Architecture: "llama"})
+	const evil = `<img id=evil src=x onerror="document.title='evil'"><script id=evil>document.title='evil'</script>&amp;`
+	if code, answer := s.post("/api/prune/profile", map[string]any{"model": "tiny", "stream": false, "corpus": map[string]any{"name": evil, "text": opticks(t)[:5000]}}); code != http.StatusOK {
+		t.Fatalf("status %d: %s", code, answer)
+	}
+	b.do("open the page", chromedp.Navigate("http://"+s.addr+"/prune#tiny:latest"), chromedp.WaitVisible("#layers", chromedp.ByQuery))
+	b.shows("the heat map of a text with that name", `document.querySelector("#heat").naturalWidth > 0`)
+	b.do("have everything say so", chromedp.Evaluate(`(() => {
+		const evil = `+strconv.Quote(evil)+`, honest = window.fetch;
+		const answer = (o, status = 200) => new Response(JSON.stringify(o) + "\n", {status});
+		window.fetch = async (path, ...more) => {
+			if (path === "/api/chat" || path === "/api/prune/preview") return answer({message: {content: evil}, response: evil, done: true});
+			if (path === "/api/prune/jobs") return answer({jobs: [{id: evil, model: evil, what: evil, name: evil, state: "failed", error: evil, kind: "prune"}]});
+			if (path === "/api/prune/evaluate") return answer({error: evil}, 400);
+			if (path.startsWith("/api/prune/trace")) return answer({models: [{sample: 1, labels: [{label: evil, requests: 1, measured_tokens: 9}]}]});
+			const r = await honest(path, ...more);
+			if (path !== "/api/prune/plan") return r;
+			return answer({...await r.json(), notes: [evil]});
+		};
+	})()`, nil))
+	b.do("move the slider", chromedp.SendKeys("#count", kb.ArrowRight, chromedp.ByQuery))
+	b.do("talk", chromedp.SendKeys("#prompt", kb.Tab+kb.Enter, chromedp.ByQuery))
+	b.shows("the answers", `document.querySelectorAll("#chat .answer").length === 2 && !document.querySelector("#send").disabled`)
+	b.do("measure", chromedp.SendKeys("#evaluate", kb.Enter, chromedp.ByQuery))
+	for _, where := range []string{"#notes", "#whole", "#cut", "#jobs", "#message", "#by"} {
+		b.shows("the text in "+where, `document.querySelector("`+where+`").textContent.includes("<img id=evil")`)
+	}
+	b.shows("no element", `document.querySelectorAll("#evil").length === 0 && document.title === "Pare"`)
+	b.noFaults()
 }
 
 // The page of a large model is as quick as that of a small one, and loads little.

@@ -8,6 +8,7 @@ const enc = (name) => name.split("/").map(encodeURIComponent).join("/");
 let model = "";   // that is looked at
 let profile;      // of it
 let plan;         // for the number of layers on the slider; undefined while none is chosen
+let drawn = 0;    // when the profile was fetched, in milliseconds
 let asked = 0;    // counts what was asked, so that late answers are dropped
 
 function say(text, error = false) {
@@ -31,8 +32,8 @@ async function api(method, path, body) {
 }
 
 // stream posts a request and calls each with every line of JSON of the answer.
-async function stream(path, body, each) {
-  const r = await fetch(path, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)});
+async function stream(path, body, each, signal) {
+  const r = await fetch(path, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body), signal});
   if (!r.ok) throw await failure(r);
   const lines = r.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "", last;
@@ -102,31 +103,56 @@ async function showModels() {
   else await open();
 }
 
+// by is the corpus whose distances are shown: "" for the kept profile's text, else that
+// of traffic.
+const by = () => $("by").value;
+const corpus = () => by() ? {corpus: {name: by()}} : {};
+
 async function open() {
   model = $("model").value;
   history.replaceState(null, "", "#" + encodeURIComponent(model));
   const mine = ++asked;
-  plan = profile = undefined;
+  profile = undefined;
+  $("by").replaceChildren(new Option("text: the profile that is kept", ""));
+  $("verdict").textContent = "";
+  $("costs").hidden = $("sweep-plot").hidden = true;
+  beginAnew();
+  await showTraffic();
+  if (mine === asked) await load(true);
+}
+
+// load shows the profile of the model by what is chosen: of text, or of traffic. At
+// first it is that of traffic where there is no other.
+async function load(first = false) {
+  const mine = ++asked;
+  plan = undefined;
   say("");
   for (const id of ["empty", "layers", "cost", "chat", "make"]) $(id).hidden = true;
-  for (const id of ["whole", "cut", "verdict"]) $(id).textContent = "";
-  $("costs").hidden = $("sweep-plot").hidden = true;
-  showTraffic();
   try {
-    const p = await api("GET", "/api/prune/profile/" + enc(model));
+    const p = await api("GET", profilePath(""));
     if (mine === asked) showProfile(p);
   } catch (e) {
     if (mine !== asked) return;
-    if (e.status === 404) $("empty").hidden = false; else say(e.message, true);
+    if (e.status !== 404 || by()) return say(e.message, true);
+    if (!first || !measured) return $("empty").hidden = false;
+    $("by").value = "live";
+    return load();
   }
 }
 
+function profilePath(suffix, query = {}) {
+  const q = new URLSearchParams(by() ? {corpus: by(), ...query} : query).toString();
+  return "/api/prune/profile/" + enc(model) + suffix + (q && "?" + q);
+}
+
 function showProfile(p) {
+  const fresh = !profile || profile.layers !== p.layers;
   profile = p;
+  drawn = Date.now();
   $("empty").hidden = true;
   $("layers").hidden = false;
   $("count").max = p.layers - 1;
-  $("count").value = Math.round(p.layers / 5);
+  if (fresh) $("count").value = Math.round(p.layers / 5);
   choose();
 }
 
@@ -143,7 +169,7 @@ async function showPlan() {
   const n = Number($("count").value), mine = ++asked;
   let chosen;
   try {
-    if (n > 0) chosen = await api("POST", "/api/prune/plan", {model, layers: n, criterion: "angular"});
+    if (n > 0) chosen = await api("POST", "/api/prune/plan", {model, layers: n, criterion: "angular", ...corpus()});
     if (mine !== asked) return;
     say("");
   } catch (e) {
@@ -153,15 +179,15 @@ async function showPlan() {
   plan = chosen;
   const goes = plan ? plan.remove : [];
   $("choice").textContent = plan
-    ? "Layers " + ranges(goes) + " go: angular distance " + fixed(plan.chosen.score, 4) + " (95%: " + fixed(plan.chosen.low, 4) + " to " + fixed(plan.chosen.high, 4)
-      + "), best in " + Math.round(100 * plan.chosen.wins) + "% of resamplings."
+    ? "Layers " + ranges(goes) + " go: angular distance " + fixed(plan.chosen.score, 4) + (plan.chosen.low === plan.chosen.high ? "." // of one chunk
+      : " (95%: " + fixed(plan.chosen.low, 4) + " to " + fixed(plan.chosen.high, 4) + "), best in " + Math.round(100 * plan.chosen.wins) + "% of resamplings.")
     : "Move the slider to choose how many layers go.";
   $("notes").replaceChildren(...((plan && plan.notes) || []).map((text) => {
     const li = document.createElement("li");
     li.textContent = text;
     return li;
   }));
-  const heat = "/api/prune/profile/" + enc(model) + ".svg" + (n > 0 ? "?criterion=angular&layers=" + n : "");
+  const heat = profilePath(".svg", {...(by() ? {at: drawn} : {}), ...(n > 0 ? {criterion: "angular", layers: n} : {})});
   const next = new Image();
   next.onload = () => { if (mine === asked) $("heat").src = heat; };
   next.src = heat;
@@ -197,7 +223,7 @@ async function evaluate() {
 }
 
 async function sweep() {
-  const of = model, last = await job("/api/prune/sweep", {model});
+  const of = model, last = await job("/api/prune/sweep", {model, ...corpus()});
   if (!last || !last.sweep || of !== model) return;
   const {jobs} = await api("GET", "/api/prune/jobs");
   const mine = jobs.find((j) => j.kind === "sweep" && j.model === of && j.state === "done");
@@ -207,19 +233,54 @@ async function sweep() {
   $("sweep-plot").hidden = false;
 }
 
+// What was said to the model and what it answered, whole and cut. It goes on with the
+// layers that it began without, though those of live traffic may be others by now, until
+// another cut is chosen.
+let talks, talking;
+
+function beginAnew() {
+  talking?.abort();
+  talks = {whole: [], cut: []};
+  for (const id of ["whole", "cut"]) $(id).replaceChildren();
+  $("cut-title").textContent = "As if cut";
+}
+
+function line(id, kind, text) {
+  const p = document.createElement("p");
+  p.className = kind;
+  p.textContent = text;
+  $(id).append(p);
+  return p;
+}
+
 async function ask(event) {
   event.preventDefault();
-  const prompt = $("prompt").value.trim(), bypass = without();
-  if (!prompt) return;
+  const content = $("prompt").value.trim(), cut = by() + " " + plan.remove.length;
+  if (!content || talking) return;
+  if (talks.cut.length && talks.of !== cut) beginAnew();
+  if (!talks.cut.length) Object.assign(talks, {of: cut, bypass: without()});
+  $("cut-title").textContent = "As if cut: without " + talks.bypass;
   say("");
-  for (const [id, path, more] of [["whole", "/api/generate", {}], ["cut", "/api/prune/preview", {bypass}]]) {
-    $(id).textContent = "";
-    try {
-      await stream(path, {model, prompt, options: {num_predict: 200, temperature: 0}, ...more},
-        (line) => $(id).append(line.response ?? line.message?.content ?? ""));
-    } catch (e) {
-      say(e.message, true);
+  const mine = talks, halt = talking = new AbortController(), turns = {};
+  $("send").disabled = !($("halt").disabled = false);
+  $("prompt").value = "";
+  $("prompt").focus();
+  try {
+    for (const [id, path, more] of [["whole", "/api/chat", {}], ["cut", "/api/prune/preview", {bypass: mine.bypass}]]) {
+      const said = {role: "user", content};
+      line(id, "said", content);
+      const answer = line(id, "answer", "");
+      await stream(path, {model, messages: [...mine[id], said], options: {num_predict: 200, temperature: 0}, ...more},
+        (l) => answer.append(l.message?.content ?? l.response ?? ""), halt.signal);
+      turns[id] = [said, {role: "assistant", content: answer.textContent}];
     }
+    for (const id in turns) mine[id].push(...turns[id]); // what one of them has not heard, neither has
+  } catch (e) {
+    if (!halt.signal.aborted) say(e.message, true);
+    else if (mine === talks) for (const id of ["whole", "cut"]) line(id, "quiet", "stopped; this is not remembered");
+  } finally {
+    talking = undefined;
+    $("send").disabled = !($("halt").disabled = true);
   }
 }
 
@@ -231,6 +292,8 @@ async function prune(event) {
   if (last && last.report) say("Made " + last.report.result.name + "; its report is with the jobs.");
 }
 
+let measured = 0; // tokens of the model's traffic
+
 async function showTraffic() {
   const of = model;
   try {
@@ -239,11 +302,39 @@ async function showTraffic() {
     const t = models[0], sum = (field) => t.labels.reduce((n, l) => n + l[field], 0);
     $("traced").disabled = false;
     $("traced").checked = t.sample > 0;
-    $("traffic").textContent = t.labels.length ? sum("requests") + " requests, " + sum("measured_tokens") + " tokens measured" : "";
+    measured = sum("measured_tokens");
+    $("traffic").textContent = t.labels.length ? sum("requests") + " requests, " + measured + " tokens measured" : "";
+    offer(t.labels);
   } catch {
     $("traced").disabled = true;
     $("traffic").textContent = "";
+    measured = 0;
   }
+}
+
+// offer lists the traffic whose distances can be shown.
+function offer(labels) {
+  const of = [["text: the profile that is kept", ""]];
+  if (measured > 0) of.push(["my requests", "live"]);
+  for (const l of labels) if (l.label && l.measured_tokens > 0) of.push(["my requests labelled " + l.label, "live:" + l.label]);
+  $("by-line").hidden = of.length === 1;
+  if (of.map((o) => o[1]).join() === [...$("by").options].map((o) => o.value).join()) return;
+  const chosen = by();
+  $("by").replaceChildren(...of.map(([text, value]) => new Option(text, value)));
+  if (of.some((o) => o[1] === chosen)) $("by").value = chosen;
+  else load(); // what was shown has been forgotten
+}
+
+// follow draws traffic anew as it comes.
+let followed;
+async function follow() {
+  const before = followed, mine = asked;
+  followed = model + " " + measured;
+  if (!by() || !profile || before === followed) return;
+  try {
+    const p = await api("GET", profilePath(""));
+    if (mine === asked) showProfile(p);
+  } catch { /* it is tried again when more has come */ }
 }
 
 async function setTraced() {
@@ -291,6 +382,9 @@ async function showJobs() {
 }
 
 $("model").onchange = open;
+$("by").onchange = () => load();
+$("anew").onclick = beginAnew;
+$("halt").onclick = () => talking?.abort();
 $("count").oninput = choose;
 $("traced").onchange = setTraced;
 $("evaluate").onclick = evaluate;
@@ -300,8 +394,8 @@ $("prune").onsubmit = prune;
 $("name").oninput = () => { $("name").dataset.typed = "yes"; };
 $("measure").onclick = async () => {
   const of = model, last = await job("/api/prune/profile", {model});
-  if (last && last.profile && of === model) showProfile(last.profile);
+  if (last && last.profile && of === model) load();
 };
-setInterval(() => { if (!document.hidden) { showJobs(); if (model) showTraffic(); } }, 2000);
+setInterval(() => { if (!document.hidden) { showJobs(); if (model) showTraffic().then(follow); } }, 2000);
 showJobs();
 showModels().catch((e) => say(e.message, true));
