@@ -20,19 +20,20 @@ func BenchmarkLive(b *testing.B) {
 	prompt := func(share float64) func(int) float64 {
 		return func(round int) float64 {
 			trace(share)
-			e := s.evaluate("smollm2", passage(b, round, 2000), 1)
+			e := s.evaluate("smollm2", passage(b, round, 500), 1)
 			return float64(e.PromptTokens) / e.PromptTime.Seconds()
 		}
 	}
 	generation := func(share float64) func(int) float64 {
 		return func(round int) float64 {
 			trace(share)
-			e := s.evaluate("smollm2", passage(b, round, 200), 64)
+			e := s.evaluate("smollm2", passage(b, round, 50), 24)
 			return float64(e.Tokens) / e.Time.Seconds()
 		}
 	}
-	pairs(b, "prompts-sampled/off", 15, prompt(live.DefaultShare), prompt(0))
-	pairs(b, "generation-sampled/off", 15, generation(live.DefaultShare), generation(0))
-	pairs(b, "prompts-full/off", 15, prompt(1), prompt(0))
-	pairs(b, "generation-full/off", 15, generation(1), generation(0))
+	// Short and many: what disturbs a shared machine for longer than a pair disturbs both.
+	pairs(b, "prompts-full/off", 60, prompt(1), prompt(0))
+	pairs(b, "prompts-sampled/off", 60, prompt(live.DefaultShare), prompt(0))
+	pairs(b, "generation-full/off", 60, generation(1), generation(0))
+	pairs(b, "generation-sampled/off", 60, generation(live.DefaultShare), generation(0))
 }

@@ -355,7 +355,7 @@ async function showJobs() {
   $("jobs").hidden = jobs.length === 0;
   for (const j of jobs) {
     const state = document.createElement("span"), actions = document.createElement("span");
-    state.textContent = j.state + (j.error ? ": " + j.error : "");
+    state.textContent = !j.error ? j.state : j.error.startsWith(j.state) ? j.error : j.state + ": " + j.error;
     if (j.state === "running" && j.last && j.last.total) {
       const bar = document.createElement("progress");
       bar.max = j.last.total;
