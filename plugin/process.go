@@ -85,7 +85,8 @@ const hugePages = "GLIBC_TUNABLES=glibc.malloc.hugetlb=1"
 // A Process is a running plugin.
 type Process struct {
 	Pruner
-	client *goplugin.Client
+	client  *goplugin.Client
+	sockets string // folder of its own, which a killed process does not clear
 }
 
 // Launch starts the plugin at path after checking that its SHA-256, in hex, is
@@ -98,8 +99,12 @@ func Launch(path, checksum string, log *slog.Logger) (*Process, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, Errorf(Unavailable, "start plugin: %w; put pare-plugin beside pare, or set PARE_PLUGIN to its path", err)
 	}
+	sockets, err := os.MkdirTemp("", "pare-plugin-")
+	if err != nil {
+		return nil, Errorf(Unavailable, "start plugin %s: %w", path, err)
+	}
 	cmd := exec.Command(path)
-	cmd.Env = []string{fmt.Sprintf("%s=%d", parentEnv, os.Getpid()), hugePages} // beside this process's own, which win
+	cmd.Env = []string{fmt.Sprintf("%s=%d", parentEnv, os.Getpid()), goplugin.EnvUnixSocketDir + "=" + sockets, hugePages} // beside this process's own, which win
 	client := goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  handshake,
 		Plugins:          goplugin.PluginSet{prunerName: &grpcPlugin{}},
@@ -115,12 +120,13 @@ func Launch(path, checksum string, log *slog.Logger) (*Process, error) {
 	pruner, err := dispense(client)
 	if err != nil {
 		client.Kill()
+		os.RemoveAll(sockets)
 		if errors.Is(err, goplugin.ErrChecksumsDoNotMatch) {
 			return nil, Errorf(Unavailable, "start plugin %s: it is not the plugin this server was built with (its SHA-256 differs); build both again with make", path)
 		}
 		return nil, Errorf(Unavailable, "start plugin %s: %w", path, err)
 	}
-	return &Process{Pruner: pruner, client: client}, nil
+	return &Process{Pruner: pruner, client: client, sockets: sockets}, nil
 }
 
 func dispense(client *goplugin.Client) (Pruner, error) {
@@ -142,38 +148,43 @@ func dispense(client *goplugin.Client) (Pruner, error) {
 // Describe implements [Pruner], as do the methods below. A call that loses the
 // process leaves no doubt behind: the process has ended, and Exited says so.
 func (p *Process) Describe(ctx context.Context) (Description, error) {
-	d, err := p.Pruner.Describe(ctx)
-	return d, p.bury(ctx, err)
+	return alive(ctx, p, func() (Description, error) { return p.Pruner.Describe(ctx) })
 }
 
 // Profile implements [Pruner].
 func (p *Process) Profile(ctx context.Context, r ProfileRequest, h Host, event func(Event)) (Profile, error) {
-	profile, err := p.Pruner.Profile(ctx, r, h, event)
-	return profile, p.bury(ctx, err)
+	return alive(ctx, p, func() (Profile, error) { return p.Pruner.Profile(ctx, r, h, event) })
 }
 
 // Plan implements [Pruner].
 func (p *Process) Plan(ctx context.Context, r PlanRequest) (Plan, error) {
-	plan, err := p.Pruner.Plan(ctx, r)
-	return plan, p.bury(ctx, err)
+	return alive(ctx, p, func() (Plan, error) { return p.Pruner.Plan(ctx, r) })
 }
 
 // Prune implements [Pruner].
 func (p *Process) Prune(ctx context.Context, j Job, h Host, event func(Event)) (Report, error) {
-	report, err := p.Pruner.Prune(ctx, j, h, event)
-	return report, p.bury(ctx, err)
+	return alive(ctx, p, func() (Report, error) { return p.Pruner.Prune(ctx, j, h, event) })
 }
 
 // Evaluate implements [Pruner].
 func (p *Process) Evaluate(ctx context.Context, r EvaluateRequest, h Host, event func(Event)) (Evaluation, error) {
-	evaluation, err := p.Pruner.Evaluate(ctx, r, h, event)
-	return evaluation, p.bury(ctx, err)
+	return alive(ctx, p, func() (Evaluation, error) { return p.Pruner.Evaluate(ctx, r, h, event) })
 }
 
 // Sweep implements [Pruner].
 func (p *Process) Sweep(ctx context.Context, r SweepRequest, h Host, event func(Event)) (Sweep, error) {
-	sweep, err := p.Pruner.Sweep(ctx, r, h, event)
-	return sweep, p.bury(ctx, err)
+	return alive(ctx, p, func() (Sweep, error) { return p.Pruner.Sweep(ctx, r, h, event) })
+}
+
+// alive makes a call unless the process has ended: go-plugin would open a socket for it
+// and leave that behind.
+func alive[T any](ctx context.Context, p *Process, call func() (T, error)) (T, error) {
+	if p.client.Exited() {
+		var none T
+		return none, ErrLost
+	}
+	v, err := call()
+	return v, p.bury(ctx, err)
 }
 
 // bury makes sure of the end of a process that err says is lost: its connection
@@ -181,7 +192,7 @@ func (p *Process) Sweep(ctx context.Context, r SweepRequest, h Host, event func(
 // to it again. Another call that this cuts off has lost the process, too.
 func (p *Process) bury(ctx context.Context, err error) error {
 	if errors.Is(err, ErrLost) {
-		p.client.Kill()
+		p.Kill()
 	} else if errors.Is(err, context.Canceled) && ctx.Err() == nil && p.client.Exited() {
 		return fmt.Errorf("%w: %w", ErrLost, err)
 	}
@@ -200,4 +211,7 @@ func (p *Process) Pid() int {
 }
 
 // Kill ends the process, gently first.
-func (p *Process) Kill() { p.client.Kill() }
+func (p *Process) Kill() {
+	p.client.Kill()
+	os.RemoveAll(p.sockets)
+}

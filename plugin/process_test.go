@@ -166,8 +166,14 @@ func testEvaluation(t *testing.T, path, checksum string) {
 }
 
 // testCrash kills the plugin in the middle of a call. The caller hears of it, and
-// so does who asks next.
+// so does who asks next. Nothing is left of it.
 func testCrash(t *testing.T, path, checksum string) {
+	temp, err := os.MkdirTemp("", "") // a short name: sockets are made in it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(temp) })
+	t.Setenv("TMPDIR", temp)
 	for name, call := range map[string]func(*Process, Host) error{
 		"prune": func(p *Process, h Host) error {
 			_, err := p.Prune(t.Context(), Job{}, h, func(Event) {})
@@ -200,6 +206,14 @@ func testCrash(t *testing.T, path, checksum string) {
 			t.Errorf("sweep: %v, want ErrLost", err)
 		}
 	}
+	var left []os.DirEntry
+	for range 50 { // this process's own socket goes soon
+		if left, _ = os.ReadDir(temp); len(left) == 0 {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Errorf("left behind: %v", left)
 }
 
 // TestLaunchRefuses asks for what cannot be started.
