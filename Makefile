@@ -144,7 +144,7 @@ race: headers ## unit tests of what shares state, under the race detector
 .PHONY: test
 test: check race build bin/ollama model xla ## all tests, on tiny models and on SmolLM2-135M
 	@$(if $(BROWSER),,echo "the page's test is left out: it needs chromium (apt-get install chromium)")
-	$(FOR_TESTS) go test -count=1 -timeout 40m -v ./integration | $(QUIET)
+	$(FOR_TESTS) go test -count=1 -timeout 60m -v ./integration | $(QUIET)
 
 BROWSER = $(shell command -v chromium chromium-browser google-chrome)
 

@@ -243,9 +243,19 @@ func TestPageOfManyLayers(t *testing.T) {
 	b := newTab(t)
 	s := startServer(t)
 	s.createTiny("deep", tinymodel.Config{Architecture: "llama", Layers: 80})
+	page := "http://" + s.addr + "/prune#deep:latest"
+	b.do("measure, which takes a while", chromedp.Navigate(page), chromedp.WaitVisible("#measure", chromedp.ByQuery), chromedp.SendKeys("#measure", kb.Enter, chromedp.ByQuery))
+	b.shows("progress", `document.querySelector("#message").textContent.includes("%")`)
+	b.do("go away and come back", chromedp.Navigate("about:blank"), chromedp.Navigate(page), chromedp.WaitVisible("#measure", chromedp.ByQuery))
+	b.shows("that it stopped", `document.querySelector("#jobs button")?.textContent === "Go on"`)
+	b.do("go on", chromedp.SendKeys("#jobs button", kb.Enter, chromedp.ByQuery))
+	b.shows("that it goes on", `document.querySelector("#jobs button")?.textContent === "Cancel"`)
+	b.do("cancel", chromedp.SendKeys("#jobs button", kb.Enter, chromedp.ByQuery))
+	b.shows("no job", `!document.querySelector("#no-jobs").hidden`)
+
 	s.write("tales.jsonl", tales)
 	s.must("profile", "deep", "--corpus", "tales.jsonl")
-	b.do("open the page", chromedp.Navigate("http://"+s.addr+"/prune#deep:latest"), chromedp.WaitVisible("#layers", chromedp.ByQuery))
+	b.do("open the page", chromedp.Navigate("about:blank"), chromedp.Navigate(page), chromedp.WaitVisible("#layers", chromedp.ByQuery))
 	b.shows("the heat map", `document.querySelector("#heat").naturalWidth > 0`)
 	var loaded float64
 	b.do("weigh the page", chromedp.Evaluate(`performance.getEntries().filter((e) => e.name.includes("/prune/page.") || e.entryType === "navigation")

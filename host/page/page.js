@@ -31,9 +31,15 @@ async function api(method, path, body) {
   return text ? JSON.parse(text) : undefined;
 }
 
+// Jobs end with the page, also where the browser keeps it for its back button.
+const leaving = new AbortController();
+addEventListener("pagehide", () => leaving.abort());
+addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });
+
 // stream posts a request and calls each with every line of JSON of the answer.
 async function stream(path, body, each, signal) {
-  const r = await fetch(path, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body), signal});
+  const r = await fetch(path, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body),
+    signal: signal ? AbortSignal.any([signal, leaving.signal]) : leaving.signal});
   if (!r.ok) throw await failure(r);
   const lines = r.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "", last;
@@ -59,10 +65,23 @@ function progress(p) {
   say(p.status + share + left);
 }
 
+// requests are those of the jobs that this browser asked for, by ID: a job that was
+// stopped goes on when the same is asked for again.
+const requests = {
+  put(id, request) { try { localStorage.setItem("job " + id, JSON.stringify(request)); } catch { /* the browser keeps nothing */ } },
+  get(id) { try { return JSON.parse(localStorage.getItem("job " + id)); } catch { return null; } },
+  drop(id) { try { localStorage.removeItem("job " + id); } catch { /* nor has it any */ } },
+};
+
 // job runs a job to its end and shows how it goes.
 async function job(path, body) {
+  let id;
   try {
-    const last = await stream(path, body, progress);
+    const last = await stream(path, body, (p) => {
+      if (p.job && p.job !== id) requests.put(id = p.job, {path, body});
+      progress(p);
+    });
+    if (id) requests.drop(id);
     say("");
     return last;
   } catch (e) {
@@ -354,6 +373,7 @@ async function showJobs() {
   $("no-jobs").hidden = jobs.length > 0;
   $("jobs").hidden = jobs.length === 0;
   for (const j of jobs) {
+    const request = j.state === "stopped" && requests.get(j.id);
     const state = document.createElement("span"), actions = document.createElement("span");
     state.textContent = !j.error ? j.state : j.error.startsWith(j.state) ? j.error : j.state + ": " + j.error;
     if (j.state === "running" && j.last && j.last.total) {
@@ -369,6 +389,12 @@ async function showJobs() {
       b.dataset.cancels = j.id;
       b.setAttribute("aria-label", "Cancel " + j.what + " of " + j.model);
       b.onclick = () => api("DELETE", "/api/prune/jobs/" + j.id).catch((e) => say(e.message, true)).then(showJobs);
+      actions.append(b);
+    } else if (request) {
+      const b = document.createElement("button");
+      b.textContent = "Go on";
+      b.setAttribute("aria-label", "Go on with " + j.what + " of " + j.model);
+      b.onclick = () => job(request.path, request.body);
       actions.append(b);
     } else if (j.state === "done" && j.kind !== "profile") {
       const a = document.createElement("a");
