@@ -140,11 +140,18 @@ func TestPage(t *testing.T) {
 	if costs := b.text("#costs"); !strings.Contains(costs, "perplexity") || !strings.Contains(costs, "same next token") {
 		t.Errorf("the cost is %q", costs)
 	}
+	b.do("note what is sent", chromedp.Evaluate(`(() => {
+		const honest = window.fetch;
+		window.sent = [];
+		window.fetch = (path, o) => { if (o?.body?.includes("messages")) sent.push(JSON.parse(o.body).messages.length); return honest(path, o); };
+	})()`, nil))
 	for _, turn := range []string{"1", "2"} {
 		b.do("talk to both", chromedp.SetValue("#prompt", "Why is the sky blue?", chromedp.ByQuery), chromedp.SendKeys("#prompt", kb.Tab+kb.Enter, chromedp.ByQuery))
-		b.shows("both answers", `!document.querySelector("#send").disabled && document.querySelectorAll("#whole .answer").length === `+turn+
+		b.shows("both answers", `!document.querySelector("#send").hidden && document.querySelectorAll("#whole .answer").length === `+turn+
 			` && [...document.querySelectorAll("#chat .answer")].every((a) => a.textContent.length > 0)`)
 	}
+
+	b.shows("that each was told what had been said to it", `sent.join() === "1,1,3,3"`)
 
 	b.do("prune", chromedp.SetValue("#name", "smaller", chromedp.ByQuery), chromedp.SetValue("#repair", "none", chromedp.ByQuery), chromedp.SendKeys("#name", kb.Enter, chromedp.ByQuery))
 	b.shows("the end of the job", `document.querySelector("#message").textContent.startsWith("Made smaller")`)
@@ -196,6 +203,8 @@ func TestPageOfTraffic(t *testing.T) {
 		t.Errorf("the slider went from %s to %s", n, after)
 	}
 	b.screenshot("5-traffic-dark")
+	b.do("go past one choice to another", chromedp.SendKeys("#by", kb.ArrowUp+kb.ArrowDown+kb.ArrowDown, chromedp.ByQuery))
+	b.shows("the last of them", `!document.querySelector("#layers").hidden && document.querySelector("#heat").src.includes("corpus=live%3Amail")`)
 	b.do("see that there is no text", chromedp.SendKeys("#by", kb.Home, chromedp.ByQuery), chromedp.WaitVisible("#measure", chromedp.ByQuery))
 	s.must("trace", "tiny", "--reset")
 	b.shows("that it is forgotten", `document.querySelector("#by-line").hidden`)
@@ -224,16 +233,20 @@ func TestPageInsertsNoHTML(t *testing.T) {
 			if (path.startsWith("/api/prune/trace")) return answer({models: [{sample: 1, labels: [{label: evil, requests: 1, measured_tokens: 9}]}]});
 			const r = await honest(path, ...more);
 			if (path !== "/api/prune/plan") return r;
+			if (window.refusing) return answer({error: evil}, 409);
 			return answer({...await r.json(), notes: [evil]});
 		};
 	})()`, nil))
 	b.do("move the slider", chromedp.SendKeys("#count", kb.ArrowRight, chromedp.ByQuery))
+	b.shows("the plan", `!document.querySelector("#send").disabled`)
 	b.do("talk", chromedp.SendKeys("#prompt", kb.Tab+kb.Enter, chromedp.ByQuery))
-	b.shows("the answers", `document.querySelectorAll("#chat .answer").length === 2 && !document.querySelector("#send").disabled`)
+	b.shows("the answers", `document.querySelectorAll("#chat .answer").length === 2 && !document.querySelector("#send").hidden`)
 	b.do("measure", chromedp.SendKeys("#evaluate", kb.Enter, chromedp.ByQuery))
 	for _, where := range []string{"#notes", "#whole", "#cut", "#jobs", "#message", "#by"} {
 		b.shows("the text in "+where, `document.querySelector("`+where+`").textContent.includes("<img id=evil")`)
 	}
+	b.do("have a plan refused", chromedp.Evaluate(`window.refusing = true`, nil), chromedp.SendKeys("#count", kb.ArrowRight, chromedp.ByQuery))
+	b.shows("that nothing can be cut", `document.querySelector("#message").textContent.includes("<img id=evil") && document.querySelector("#make").hidden`)
 	b.shows("no element", `document.querySelectorAll("#evil").length === 0 && document.title === "Pare"`)
 	b.noFaults()
 }

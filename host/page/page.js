@@ -4,17 +4,33 @@
 
 const $ = (id) => document.getElementById(id);
 const enc = (name) => name.split("/").map(encodeURIComponent).join("/");
+const fixed = (v, n) => v === undefined || v === null ? "" : v.toFixed(n);
 
-let model = "";   // that is looked at
-let profile;      // of it
-let plan;         // for the number of layers on the slider; undefined while none is chosen
-let drawn = 0;    // when the profile was fetched, in milliseconds
-let asked = 0;    // counts what was asked, so that late answers are dropped
+// The view is what is looked at: a model, and the corpus whose distances are shown, ""
+// for the text of the kept profile. Another model or corpus makes another view, and what
+// was asked for one that has gone is dropped when it comes.
+//   profile  of the model, once it is there
+//   n        layers on the slider
+//   plan     which layers go, undefined while that is not known for n
+//   asked    counts the plans that were asked for; pending while one is awaited
+//   drawn    the tokens of live traffic when it was last drawn
+let view;
+
+const newView = (model, by) => ({model, by, n: 0, asked: 0, pending: false});
+const corpus = (v) => v.by ? {corpus: {name: v.by}} : {};
+const without = (v) => ranges(v.plan.remove);
+
+// --- messages ---
+
+let planFailed = false; // the message is of a plan
 
 function say(text, error = false) {
+  planFailed = false;
   $("message").textContent = text;
   $("message").classList.toggle("error", error);
 }
+
+// --- the API ---
 
 async function failure(response) {
   let text = response.status + " " + response.statusText;
@@ -91,16 +107,75 @@ async function job(path, body) {
   }
 }
 
-function row(body, cells) {
-  const tr = body.insertRow();
-  for (const c of cells) {
-    const td = tr.insertCell();
-    if (c instanceof Node) td.append(c); else td.textContent = c;
-  }
-  return tr;
+// --- models and profiles ---
+
+async function showModels() {
+  const {models} = await api("GET", "/api/tags");
+  for (const m of models) $("model").add(new Option(m.name));
+  const wanted = decodeURIComponent(location.hash.slice(1));
+  if (models.some((m) => m.name === wanted)) $("model").value = wanted;
+  if (!models.length) say("There is no model yet; `pare pull` fetches one.");
+  else await open();
 }
 
-const fixed = (v, n) => v === undefined || v === null ? "" : v.toFixed(n);
+// open looks at the chosen model: at its traffic where it has no kept profile.
+async function open() {
+  const model = $("model").value, of = view = newView(model, "");
+  history.replaceState(null, "", "#" + encodeURIComponent(model));
+  $("by").replaceChildren(new Option("text: the profile that is kept", ""));
+  delete $("name").dataset.typed;
+  beginAnew();
+  clear();
+  await showTraffic();
+  if (of === view) await load(true);
+}
+
+// clear takes away what was shown of another view.
+function clear() {
+  clearTimeout(resting);
+  for (const id of ["empty", "layers", "cost", "chat", "make"]) $(id).hidden = true;
+  for (const id of ["verdict", "choice", "score"]) $(id).textContent = "";
+  $("notes").replaceChildren();
+  $("figures").tBodies[0].replaceChildren();
+  $("costs").hidden = $("sweep-plot").hidden = true;
+  $("heat").removeAttribute("src");
+  $("heat").alt = "";
+  say("");
+}
+
+// load shows the profile by the chosen corpus.
+async function load(first = false) {
+  const of = view = newView(view.model, $("by").value);
+  clear();
+  try {
+    const p = await api("GET", profilePath(of, ""));
+    if (of === view) showProfile(p);
+  } catch (e) {
+    if (of !== view) return;
+    if (e.status !== 404 || of.by) return say(e.message, true);
+    if (!first || $("by").options.length === 1) return $("empty").hidden = false;
+    $("by").selectedIndex = 1;
+    return load();
+  }
+}
+
+function profilePath(v, suffix, query = {}) {
+  const q = new URLSearchParams(v.by ? {corpus: v.by, ...query} : query).toString();
+  return "/api/prune/profile/" + enc(v.model) + suffix + (q && "?" + q);
+}
+
+function showProfile(p) {
+  const first = !view.profile;
+  view.profile = p;
+  $("layers").hidden = false;
+  if (first) {
+    $("count").max = p.layers - 1;
+    $("count").value = Math.round(p.layers / 5);
+    choose();
+  } else {
+    showPlan(); // by traffic that has come
+  }
+}
 
 // ranges writes layers as 3-8,12.
 function ranges(layers) {
@@ -113,122 +188,104 @@ function ranges(layers) {
   return out.join(",");
 }
 
-async function showModels() {
-  const {models} = await api("GET", "/api/tags");
-  for (const m of models) $("model").add(new Option(m.name));
-  const wanted = decodeURIComponent(location.hash.slice(1));
-  if (models.some((m) => m.name === wanted)) $("model").value = wanted;
-  if (!models.length) say("There is no model yet; `pare pull` fetches one.");
-  else await open();
-}
+// --- which layers go ---
 
-// by is the corpus whose distances are shown: "" for the kept profile's text, else that
-// of traffic.
-const by = () => $("by").value;
-const corpus = () => by() ? {corpus: {name: by()}} : {};
+let resting; // timer of the slider
 
-async function open() {
-  model = $("model").value;
-  history.replaceState(null, "", "#" + encodeURIComponent(model));
-  const mine = ++asked;
-  profile = undefined;
-  $("by").replaceChildren(new Option("text: the profile that is kept", ""));
-  $("verdict").textContent = "";
-  $("costs").hidden = $("sweep-plot").hidden = true;
-  beginAnew();
-  await showTraffic();
-  if (mine === asked) await load(true);
-}
-
-// load shows the profile of the model by what is chosen: of text, or of traffic. At
-// first it is that of traffic where there is no other.
-async function load(first = false) {
-  const mine = ++asked;
-  plan = undefined;
-  say("");
-  for (const id of ["empty", "layers", "cost", "chat", "make"]) $(id).hidden = true;
-  try {
-    const p = await api("GET", profilePath(""));
-    if (mine === asked) showProfile(p);
-  } catch (e) {
-    if (mine !== asked) return;
-    if (e.status !== 404 || by()) return say(e.message, true);
-    if (!first || !measured) return $("empty").hidden = false;
-    $("by").value = "live";
-    return load();
-  }
-}
-
-function profilePath(suffix, query = {}) {
-  const q = new URLSearchParams(by() ? {corpus: by(), ...query} : query).toString();
-  return "/api/prune/profile/" + enc(model) + suffix + (q && "?" + q);
-}
-
-function showProfile(p) {
-  const fresh = !profile || profile.layers !== p.layers;
-  profile = p;
-  drawn = Date.now();
-  $("empty").hidden = true;
-  $("layers").hidden = false;
-  $("count").max = p.layers - 1;
-  if (fresh) $("count").value = Math.round(p.layers / 5);
-  choose();
-}
-
-// choose asks which layers would go, once the slider rests.
-let resting;
+// choose reads the slider, and asks which layers would go once it rests.
 function choose() {
-  const n = Number($("count").value);
-  $("count-text").textContent = n + " of " + profile.layers + " layers, " + Math.round(100 * n / profile.layers) + "%";
+  view.n = Number($("count").value);
+  $("count-text").textContent = view.n + " of " + view.profile.layers + " layers, " + Math.round(100 * view.n / view.profile.layers) + "%";
+  setPlan(undefined);
   clearTimeout(resting);
   resting = setTimeout(showPlan, 80);
 }
 
+// setPlan lets the layers of a plan be tried and cut: none while it is not known.
+function setPlan(plan) {
+  view.plan = plan;
+  for (const b of document.querySelectorAll(".by-plan")) b.disabled = !plan;
+  if (plan || view.n === 0) for (const id of ["cost", "chat", "make"]) $(id).hidden = !plan;
+}
+
 async function showPlan() {
-  const n = Number($("count").value), mine = ++asked;
-  let chosen;
+  const of = view, mine = ++of.asked;
+  const current = () => of === view && mine === of.asked;
+  of.pending = true;
   try {
-    if (n > 0) chosen = await api("POST", "/api/prune/plan", {model, layers: n, criterion: "angular", ...corpus()});
-    if (mine !== asked) return;
-    say("");
+    const plan = of.n > 0 ? await api("POST", "/api/prune/plan", {model: of.model, layers: of.n, criterion: "angular", ...corpus(of)}) : undefined;
+    if (!current()) return;
+    if (planFailed) say("");
+    setPlan(plan);
+    describe(of);
+    await draw(of, current);
   } catch (e) {
-    if (mine === asked) say(e.message, true);
-    return;
+    if (!current()) return;
+    say(e.message, true);
+    planFailed = true;
+    describe(of);
+    $("choice").textContent = "No layers are chosen.";
+    for (const id of ["cost", "chat", "make"]) $(id).hidden = true;
+    await draw(of, current);
+  } finally {
+    if (mine === of.asked) of.pending = false;
   }
-  plan = chosen;
-  const goes = plan ? plan.remove : [];
-  $("choice").textContent = plan
-    ? "Layers " + ranges(goes) + " go: angular distance " + fixed(plan.chosen.score, 4) + (plan.chosen.low === plan.chosen.high ? "." // of one chunk
-      : " (95%: " + fixed(plan.chosen.low, 4) + " to " + fixed(plan.chosen.high, 4) + "), best in " + Math.round(100 * plan.chosen.wins) + "% of resamplings.")
-    : "Move the slider to choose how many layers go.";
-  $("notes").replaceChildren(...((plan && plan.notes) || []).map((text) => {
+}
+
+// describe says which layers go. What a screen reader is to read out changes only when
+// the layers do.
+function describe(v) {
+  const goes = v.plan ? v.plan.remove : [], chosen = v.plan?.chosen;
+  const choice = v.plan ? "Layers " + ranges(goes) + " go." : "Move the slider to choose how many layers go.";
+  if ($("choice").textContent !== choice) $("choice").textContent = choice;
+  $("score").textContent = !chosen ? "" : "Angular distance " + fixed(chosen.score, 4) + (chosen.low === chosen.high ? "." // of one chunk
+    : " (95%: " + fixed(chosen.low, 4) + " to " + fixed(chosen.high, 4) + "), best in " + Math.round(100 * chosen.wins) + "% of resamplings.");
+  $("notes").replaceChildren(...((v.plan && v.plan.notes) || []).map((text) => {
     const li = document.createElement("li");
     li.textContent = text;
     return li;
   }));
-  const heat = profilePath(".svg", {...(by() ? {at: drawn} : {}), ...(n > 0 ? {criterion: "angular", layers: n} : {})});
-  const next = new Image();
-  next.onload = () => { if (mine === asked) $("heat").src = heat; };
-  next.src = heat;
-  $("heat").alt = "Heat map of the angular distances between the hidden states before all layers of " + model + (plan ? "; layers " + ranges(goes) + " are marked" : "");
-  const body = $("figures").tBodies[0];
+  const body = $("figures").tBodies[0], all = v.profile.all_tokens;
   body.replaceChildren();
-  const all = profile.all_tokens;
-  for (let l = 0; l < profile.layers; l++) {
+  for (let l = 0; l < v.profile.layers; l++) {
     row(body, [String(l), fixed(all.distance[l][l + 1], 4), fixed(all.influence[l], 4), goes.includes(l) ? "yes" : ""]);
   }
-  for (const id of ["cost", "chat", "make"]) $(id).hidden = !plan;
-  if (!$("name").dataset.typed) $("name").value = plan ? model.replace(/:latest$/, "") + "-" + (profile.layers - goes.length) : "";
+  if (!$("name").dataset.typed) $("name").value = v.plan ? v.model.replace(/:latest$/, "") + "-" + (v.profile.layers - goes.length) : "";
 }
 
-function without() { return ranges(plan.remove); }
+// draw shows the heat map when it is there; the trace in its address tells one profile's
+// from another's.
+function draw(v, current) {
+  const next = new Image();
+  next.src = profilePath(v, ".svg", {at: v.profile.trace, ...(v.plan ? {criterion: "angular", layers: v.n} : {})});
+  return next.decode().then(() => {
+    if (!current()) return;
+    $("heat").src = next.src;
+    $("heat").alt = "Heat map of the angular distances between the hidden states before all layers of " + v.model + (v.plan ? "; layers " + without(v) + " are marked" : "");
+  }, () => {
+    if (!current()) return;
+    $("heat").removeAttribute("src");
+    $("heat").alt = "The heat map could not be drawn.";
+  });
+}
+
+function row(body, cells) {
+  const tr = body.insertRow();
+  for (const c of cells) {
+    const td = tr.insertCell();
+    if (c instanceof Node) td.append(c); else td.textContent = c;
+  }
+  return tr;
+}
+
+// --- what that costs ---
 
 async function evaluate() {
-  const bypass = without();
+  const of = view, bypass = without(of);
   $("costs").hidden = true;
   $("verdict").textContent = "";
-  const last = await job("/api/prune/evaluate", {model, bypass, level: "quick"});
-  if (!last || !last.evaluation) return;
+  const last = await job("/api/prune/evaluate", {model: of.model, bypass, level: "quick"});
+  if (!last || !last.evaluation || of !== view) return;
   const e = last.evaluation, text = e.text[0], body = $("costs").tBodies[0];
   body.replaceChildren();
   row(body, ["layers left out", "", bypass]);
@@ -242,15 +299,14 @@ async function evaluate() {
 }
 
 async function sweep() {
-  const of = model, last = await job("/api/prune/sweep", {model, ...corpus()});
-  if (!last || !last.sweep || of !== model) return;
-  const {jobs} = await api("GET", "/api/prune/jobs");
-  const mine = jobs.find((j) => j.kind === "sweep" && j.model === of && j.state === "done");
-  if (!mine) return;
-  $("sweep-plot").src = "/api/prune/jobs/" + mine.id + "/report.svg";
-  $("sweep-plot").alt = "What removing 10 to 50% of the layers of " + of + " costs; the figures are in the job's report";
+  const of = view, last = await job("/api/prune/sweep", {model: of.model, ...corpus(of)});
+  if (!last || !last.sweep || of !== view) return;
+  $("sweep-plot").src = "/api/prune/jobs/" + last.job + "/report.svg";
+  $("sweep-plot").alt = "What removing 10 to 50% of the layers of " + of.model + " costs; the figures are in the job's report";
   $("sweep-plot").hidden = false;
 }
+
+// --- side by side ---
 
 // What was said to the model and what it answered, whole and cut. It goes on with the
 // layers that it began without, though those of live traffic may be others by now, until
@@ -274,14 +330,15 @@ function line(id, kind, text) {
 
 async function ask(event) {
   event.preventDefault();
-  const content = $("prompt").value.trim(), cut = by() + " " + plan.remove.length;
-  if (!content || talking) return;
+  const content = $("prompt").value.trim(), {model} = view;
+  if (!content || talking || !view.plan) return;
+  const cut = view.by + " " + view.plan.remove.length;
   if (talks.cut.length && talks.of !== cut) beginAnew();
-  if (!talks.cut.length) Object.assign(talks, {of: cut, bypass: without()});
+  if (!talks.cut.length) Object.assign(talks, {of: cut, bypass: without(view)});
   $("cut-title").textContent = "As if cut: without " + talks.bypass;
   say("");
   const mine = talks, halt = talking = new AbortController(), turns = {};
-  $("send").disabled = !($("halt").disabled = false);
+  $("send").hidden = !($("halt").hidden = false);
   $("prompt").value = "";
   $("prompt").focus();
   try {
@@ -289,121 +346,164 @@ async function ask(event) {
       const said = {role: "user", content};
       line(id, "said", content);
       const answer = line(id, "answer", "");
+      $(id).setAttribute("aria-busy", "true"); // read out when it is whole
       await stream(path, {model, messages: [...mine[id], said], options: {num_predict: 200, temperature: 0}, ...more},
-        (l) => answer.append(l.message?.content ?? l.response ?? ""), halt.signal);
+        (l) => answer.append((l.message?.thinking ?? "") + (l.message?.content ?? l.response ?? "")), halt.signal);
+      $(id).removeAttribute("aria-busy");
       turns[id] = [said, {role: "assistant", content: answer.textContent}];
     }
-    for (const id in turns) mine[id].push(...turns[id]); // what one of them has not heard, neither has
+    for (const id in turns) mine[id].push(...turns[id]);
   } catch (e) {
     if (!halt.signal.aborted) say(e.message, true);
-    else if (mine === talks) for (const id of ["whole", "cut"]) line(id, "quiet", "stopped; this is not remembered");
+    if (mine === talks) { // what one of them has not heard, neither has
+      for (const id of ["whole", "cut"]) line(id, "quiet", (halt.signal.aborted ? "stopped" : "failed") + "; this is not remembered");
+      $("prompt").value ||= content;
+    }
   } finally {
     talking = undefined;
-    $("send").disabled = !($("halt").disabled = true);
+    for (const id of ["whole", "cut"]) $(id).removeAttribute("aria-busy");
+    $("send").hidden = !($("halt").hidden = true);
   }
 }
 
+// --- the smaller model ---
+
 async function prune(event) {
   event.preventDefault();
-  const r = {model, name: $("name").value.trim(), range: without()};
+  if (!view.plan) return;
+  const r = {model: view.model, name: $("name").value.trim(), range: without(view)};
   if ($("repair").value) r.repair = $("repair").value;
   const last = await job("/api/prune", r);
   if (last && last.report) say("Made " + last.report.result.name + "; its report is with the jobs.");
 }
 
-let measured = 0; // tokens of the model's traffic
+// --- traffic ---
+
+let setting = false; // whether to trace is being set
 
 async function showTraffic() {
-  const of = model;
+  const {model} = view;
+  let status;
   try {
-    const {models} = await api("GET", "/api/prune/trace/" + enc(of));
-    if (of !== model) return;
-    const t = models[0], sum = (field) => t.labels.reduce((n, l) => n + l[field], 0);
-    $("traced").disabled = false;
-    $("traced").checked = t.sample > 0;
-    measured = sum("measured_tokens");
-    $("traffic").textContent = t.labels.length ? sum("requests") + " requests, " + measured + " tokens measured" : "";
-    offer(t.labels);
-  } catch {
-    $("traced").disabled = true;
-    $("traffic").textContent = "";
-    measured = 0;
-  }
+    status = (await api("GET", "/api/prune/trace/" + enc(model))).models[0];
+  } catch { /* a model that cannot be cut is not traced either */ }
+  if (model !== view.model) return;
+  $("traced").disabled = !status;
+  if (!setting) $("traced").checked = status?.sample > 0;
+  const labels = status?.labels ?? [], sum = (field) => labels.reduce((n, l) => n + l[field], 0);
+  $("traffic").textContent = status?.note || (labels.length ? sum("requests") + " requests, " + sum("measured_tokens") + " tokens measured" : "");
+  offer(labels, sum("measured_tokens"));
 }
 
-// offer lists the traffic whose distances can be shown.
-function offer(labels) {
-  const of = [["text: the profile that is kept", ""]];
-  if (measured > 0) of.push(["my requests", "live"]);
-  for (const l of labels) if (l.label && l.measured_tokens > 0) of.push(["my requests labelled " + l.label, "live:" + l.label]);
+// offer lists the traffic whose distances can be shown, each with its tokens.
+function offer(labels, all) {
+  const of = [["text: the profile that is kept", "", 0]];
+  if (all > 0) of.push(["my requests", "live", all]);
+  for (const l of labels) if (l.label && l.measured_tokens > 0) of.push(["my requests labelled " + l.label, "live:" + l.label, l.measured_tokens]);
   $("by-line").hidden = of.length === 1;
-  if (of.map((o) => o[1]).join() === [...$("by").options].map((o) => o.value).join()) return;
-  const chosen = by();
-  $("by").replaceChildren(...of.map(([text, value]) => new Option(text, value)));
-  if (of.some((o) => o[1] === chosen)) $("by").value = chosen;
-  else load(); // what was shown has been forgotten
+  if (of.map((o) => o[1]).join() !== [...$("by").options].map((o) => o.value).join()) {
+    $("by").replaceChildren(...of.map(([text, value]) => new Option(text, value)));
+    if (of.some((o) => o[1] === view.by)) $("by").value = view.by;
+    else load(); // what was shown has been forgotten
+  }
+  view.tokens = of.find((o) => o[1] === view.by)?.[2];
 }
 
-// follow draws traffic anew as it comes.
-let followed;
+// follow draws traffic anew when more of it has come, unless the user is at it.
 async function follow() {
-  const before = followed, mine = asked;
-  followed = model + " " + measured;
-  if (!by() || !profile || before === followed) return;
+  const of = view;
+  if (!of.by || !of.profile || of.pending || of.n > 0 && !of.plan || of.drawn === of.tokens) return;
+  const {tokens, asked} = of;
   try {
-    const p = await api("GET", profilePath(""));
-    if (mine === asked) showProfile(p);
-  } catch { /* it is tried again when more has come */ }
+    const p = await api("GET", profilePath(of, ""));
+    if (of !== view || asked !== of.asked) return;
+    if (p.trace !== of.profile.trace) showProfile(p);
+    of.drawn = tokens;
+  } catch { /* it is tried again */ }
 }
 
 async function setTraced() {
+  const {model} = view;
+  setting = true;
   try {
     await api("POST", "/api/prune/trace", {model, sample: $("traced").checked ? 0.1 : 0});
   } catch (e) {
     say(e.message, true);
+  } finally {
+    setting = false;
   }
   showTraffic();
 }
 
+// --- jobs ---
+
+let listed; // the jobs as they stand in the table, but for their progress
+
 async function showJobs() {
   let jobs;
   try { ({jobs} = await api("GET", "/api/prune/jobs")); } catch { return; }
-  const body = $("jobs").tBodies[0], focused = document.activeElement?.dataset?.cancels;
+  const list = JSON.stringify(jobs.map(({last, ...j}) => [j, j.state === "stopped" && !!requests.get(j.id)]));
+  if (list !== listed) fillJobs(jobs);
+  listed = list;
+  for (const j of jobs) {
+    const bar = document.querySelector("progress[data-job=\"" + CSS.escape(j.id) + "\"]");
+    if (!bar) continue;
+    bar.hidden = !j.last?.total;
+    if (bar.hidden) continue;
+    bar.max = j.last.total;
+    bar.value = j.last.completed || 0;
+    bar.setAttribute("aria-label", j.last.stage);
+  }
+}
+
+// fillJobs fills the table of jobs; what had the focus has it again.
+function fillJobs(jobs) {
+  const body = $("jobs").tBodies[0], focused = document.activeElement?.dataset?.of;
   body.replaceChildren();
   $("no-jobs").hidden = jobs.length > 0;
   $("jobs").hidden = jobs.length === 0;
   for (const j of jobs) {
-    const request = j.state === "stopped" && requests.get(j.id);
-    const state = document.createElement("span"), actions = document.createElement("span");
+    const state = document.createElement("span");
     state.textContent = !j.error ? j.state : j.error.startsWith(j.state) ? j.error : j.state + ": " + j.error;
-    if (j.state === "running" && j.last && j.last.total) {
+    if (j.state === "running") {
       const bar = document.createElement("progress");
-      bar.max = j.last.total;
-      bar.value = j.last.completed || 0;
-      bar.setAttribute("aria-label", j.last.stage);
+      bar.dataset.job = j.id;
+      bar.hidden = true;
       state.append(" ", bar);
     }
-    if (j.state === "running") {
-      const b = document.createElement("button");
-      b.textContent = "Cancel";
-      b.dataset.cancels = j.id;
-      b.setAttribute("aria-label", "Cancel " + j.what + " of " + j.model);
-      b.onclick = () => api("DELETE", "/api/prune/jobs/" + j.id).catch((e) => say(e.message, true)).then(showJobs);
-      actions.append(b);
-    } else if (request) {
-      const b = document.createElement("button");
-      b.textContent = "Go on";
-      b.setAttribute("aria-label", "Go on with " + j.what + " of " + j.model);
-      b.onclick = () => job(request.path, request.body);
-      actions.append(b);
-    } else if (j.state === "done" && j.kind !== "profile") {
-      const a = document.createElement("a");
-      a.href = "/api/prune/jobs/" + j.id + "/report.html";
-      a.textContent = "Report";
-      actions.append(a);
-    }
-    row(body, [j.model, j.what, j.name || "", state, actions]);
-    if (focused === j.id) actions.querySelector("button")?.focus();
+    const action = actionOf(j);
+    if (action) action.dataset.of = j.id;
+    row(body, [j.model, j.what, j.name || "", state, action || ""]);
+    if (action && focused === j.id) action.focus();
+  }
+}
+
+// actionOf is what can be done with a job.
+function actionOf(j) {
+  const request = j.state === "stopped" && requests.get(j.id);
+  if (j.state === "done" && j.kind !== "profile") {
+    const a = document.createElement("a");
+    a.href = "/api/prune/jobs/" + j.id + "/report.html";
+    a.textContent = "Report";
+    return a;
+  }
+  if (j.state !== "running" && !request) return;
+  const b = document.createElement("button");
+  b.textContent = request ? "Go on" : "Cancel";
+  b.setAttribute("aria-label", b.textContent + (request ? " with " : " ") + j.what + " of " + j.model);
+  b.onclick = request ? () => job(request.path, request.body)
+    : () => api("DELETE", "/api/prune/jobs/" + j.id).catch((e) => say(e.message, true)).then(showJobs);
+  return b;
+}
+
+// --- the page ---
+
+async function poll() {
+  for (;;) {
+    await new Promise((done) => setTimeout(done, 2000));
+    if (document.hidden) continue;
+    await showJobs();
+    if (view) await showTraffic().then(follow);
   }
 }
 
@@ -419,9 +519,9 @@ $("ask").onsubmit = ask;
 $("prune").onsubmit = prune;
 $("name").oninput = () => { $("name").dataset.typed = "yes"; };
 $("measure").onclick = async () => {
-  const of = model, last = await job("/api/prune/profile", {model});
-  if (last && last.profile && of === model) load();
+  const of = view, last = await job("/api/prune/profile", {model: of.model});
+  if (last && last.profile && of === view) load();
 };
-setInterval(() => { if (!document.hidden) { showJobs(); if (model) showTraffic().then(follow); } }, 2000);
 showJobs();
 showModels().catch((e) => say(e.message, true));
+poll();
