@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -21,6 +22,7 @@ var PluginSHA256 string
 type children struct {
 	path     string
 	checksum string
+	sockets  string // folder
 	log      *slog.Logger
 
 	mu      sync.Mutex
@@ -29,9 +31,10 @@ type children struct {
 }
 
 // newChildren finds the plugin: PARE_PLUGIN with PARE_PLUGIN_SHA256, or the
-// pare-plugin beside this executable.
-func newChildren(log *slog.Logger) (*children, error) {
-	c := &children{path: os.Getenv("PARE_PLUGIN"), checksum: PluginSHA256, log: log}
+// pare-plugin beside this executable. Its sockets stand in a folder that is cleared when
+// the server starts.
+func newChildren(sockets string, log *slog.Logger) (*children, error) {
+	c := &children{path: os.Getenv("PARE_PLUGIN"), checksum: PluginSHA256, sockets: sockets, log: log}
 	if sum := os.Getenv("PARE_PLUGIN_SHA256"); sum != "" {
 		c.checksum = strings.TrimSpace(sum)
 	}
@@ -46,6 +49,24 @@ func newChildren(log *slog.Logger) (*children, error) {
 		c.path = filepath.Join(filepath.Dir(exe), "pare-plugin")
 	}
 	return c, nil
+}
+
+// callPlugin makes a short call of the plugin, and makes it again if the plugin ends meanwhile.
+func callPlugin[T any](pruner func() (plugin.Pruner, error), call func(plugin.Pruner) (T, error)) (T, error) {
+	for life := 1; ; life++ {
+		p, err := pruner()
+		if err != nil {
+			var none T
+			return none, err
+		}
+		v, err := call(p)
+		if !errors.Is(err, plugin.ErrLost) {
+			return v, err
+		}
+		if life == lives {
+			return v, plugin.Errorf(plugin.Unavailable, "the plugin crashed %d times at this: %w; the server's log has its last words", lives, err)
+		}
+	}
 }
 
 // pruner returns the running plugin, starting it if need be.
@@ -63,7 +84,7 @@ func (c *children) pruner() (plugin.Pruner, error) {
 		c.process.Kill()
 		c.process = nil
 	}
-	p, err := plugin.Launch(c.path, c.checksum, c.log)
+	p, err := plugin.Launch(c.path, c.checksum, c.sockets, c.log)
 	if err != nil {
 		return nil, err
 	}

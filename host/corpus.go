@@ -107,7 +107,7 @@ func (js *jobs) lendTraffic(s stored, c *client.Corpus) (of plugin.Corpus, done 
 	}
 	label, live := c.Traffic()
 	if !live {
-		return of, nil, plugin.Errorf(plugin.Invalid, "a plan is made from the kept profile, or from traffic with the corpus live; for text ask /api/prune with dry_run")
+		return of, nil, plugin.Errorf(plugin.Invalid, "corpus %q: what is answered at once is of the kept profile, or of traffic by the corpus live; a job can go by a text", c.Name)
 	}
 	chunks, err := js.trafficOf(s, label)
 	if err != nil {

@@ -213,12 +213,10 @@ func (s *Server) planBy(c *gin.Context, m stored, r client.PruneRequest, by plug
 	if err != nil {
 		return plugin.Plan{}, err
 	}
-	p, err := s.jobs.pruner()
-	if err != nil {
-		return plugin.Plan{}, err
-	}
-	return p.Plan(c.Request.Context(), plugin.PlanRequest{
-		Model: m.gguf.Digest, Path: m.path, Folder: s.jobs.profilesFolder(), Selection: selection, Corpus: by,
+	return callPlugin(s.jobs.pruner, func(p plugin.Pruner) (plugin.Plan, error) {
+		return p.Plan(c.Request.Context(), plugin.PlanRequest{
+			Model: m.gguf.Digest, Path: m.path, Folder: s.jobs.profilesFolder(), Selection: selection, Corpus: by,
+		})
 	})
 }
 
@@ -265,13 +263,11 @@ func (s *Server) profile(c *gin.Context, m stored, by plugin.Corpus) (plugin.Pro
 	if !by.Live {
 		return plugin.LoadProfile(s.jobs.profilesFolder(), m.gguf.Digest)
 	}
-	p, err := s.jobs.pruner()
-	if err != nil {
-		return plugin.Profile{}, err
-	}
 	name := m.name.DisplayShortest()
 	host := s.jobs.lend(&record{Job: client.Job{Model: name}, Digest: m.gguf.Digest, folder: s.jobs.profilesFolder()})
-	return p.Profile(c.Request.Context(), plugin.ProfileRequest{Model: name, Folder: s.jobs.profilesFolder(), Corpus: by}, host, func(plugin.Event) {})
+	return callPlugin(s.jobs.pruner, func(p plugin.Pruner) (plugin.Profile, error) {
+		return p.Profile(c.Request.Context(), plugin.ProfileRequest{Model: name, Folder: s.jobs.profilesFolder(), Corpus: by}, host, func(plugin.Event) {})
+	})
 }
 
 // getOrigin answers with what a model was cut from.

@@ -65,7 +65,7 @@ func (s *Server) start(log *slog.Logger, share float64) (err error) {
 	if err := os.Setenv(wire.SocketEnv, s.tap.Path()); err != nil {
 		return err
 	}
-	if s.children, err = newChildren(log); err != nil {
+	if s.children, err = newChildren(s.socket, log); err != nil {
 		return err
 	}
 	if err := s.traceTraffic(folder, share, log); err != nil {

@@ -113,7 +113,7 @@ func namesByDigest() map[string]string {
 }
 
 func (s *Server) traceStatus(name, digest, path string) (client.TraceStatus, error) {
-	status := client.TraceStatus{Model: name, Digest: digest, Sample: s.live.Share(digest), Labels: []client.Traffic{}}
+	status := client.TraceStatus{Model: name, Digest: digest, Sample: s.live.Share(digest), Note: s.live.Lost(digest), Labels: []client.Traffic{}}
 	rows, err := s.live.Traffic(digest, path)
 	if err != nil {
 		return status, err

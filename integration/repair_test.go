@@ -127,6 +127,9 @@ func TestRepairLeavesAnAdapter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(traced) == 0 {
+		t.Error("nothing was traced")
+	}
 	for _, m := range traced { // what has an adapter is another model than the GGUF
 		if counted := len(m.Labels) > 0 && m.Labels[0].Requests == 1; counted != (m.Model == "tiny:latest") {
 			t.Errorf("traced: %+v", m)

@@ -82,6 +82,10 @@ func exitWithParent() {
 // gigabyte afresh, which in pages of 4 KB costs 6 to 8% of its time.
 const hugePages = "GLIBC_TUNABLES=glibc.malloc.hugetlb=1"
 
+// maxSocketFolder is the longest path of a folder for sockets, in bytes: a socket's may
+// have about 100, and the names below the folder take 36.
+const maxSocketFolder = 64
+
 // A Process is a running plugin.
 type Process struct {
 	Pruner
@@ -90,8 +94,9 @@ type Process struct {
 }
 
 // Launch starts the plugin at path after checking that its SHA-256, in hex, is
-// the given one. Its log goes to log, which is safe to share.
-func Launch(path, checksum string, log *slog.Logger) (*Process, error) {
+// the given one. Its sockets stand below folder, or, where that is "" or too long a
+// path for a socket, in a temporary one. Its log goes to log, which is safe to share.
+func Launch(path, checksum, folder string, log *slog.Logger) (*Process, error) {
 	sum, err := hex.DecodeString(checksum)
 	if err != nil || len(sum) != sha256.Size {
 		return nil, Errorf(Unavailable, "start plugin %s: its expected SHA-256 is not known; build with make, or set PARE_PLUGIN_SHA256 to the output of sha256sum", path)
@@ -99,16 +104,21 @@ func Launch(path, checksum string, log *slog.Logger) (*Process, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, Errorf(Unavailable, "start plugin: %w; put pare-plugin beside pare, or set PARE_PLUGIN to its path", err)
 	}
-	sockets, err := os.MkdirTemp("", "pare-plugin-")
+	if len(folder) > maxSocketFolder {
+		folder = ""
+	}
+	sockets, err := os.MkdirTemp(folder, "plugin-")
 	if err != nil {
 		return nil, Errorf(Unavailable, "start plugin %s: %w", path, err)
 	}
 	cmd := exec.Command(path)
-	cmd.Env = []string{fmt.Sprintf("%s=%d", parentEnv, os.Getpid()), goplugin.EnvUnixSocketDir + "=" + sockets, hugePages} // beside this process's own, which win
+	cmd.Env = append([]string{hugePages}, os.Environ()...) // which wins
+	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", parentEnv, os.Getpid()), goplugin.EnvUnixSocketDir+"="+sockets)
 	client := goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  handshake,
 		Plugins:          goplugin.PluginSet{prunerName: &grpcPlugin{}},
 		Cmd:              cmd,
+		SkipHostEnv:      true,
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
 		SecureConfig:     &goplugin.SecureConfig{Checksum: sum, Hash: sha256.New()},
 		AutoMTLS:         true,

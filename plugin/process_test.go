@@ -56,7 +56,7 @@ func buildExample(t *testing.T) (path, checksum string) {
 func launch(t *testing.T, path, checksum string) (*Process, *journal) {
 	t.Helper()
 	log := &journal{}
-	p, err := Launch(path, checksum, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	p, err := Launch(path, checksum, "", slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestProcess(t *testing.T) {
 	t.Run("crash", func(t *testing.T) { testCrash(t, path, checksum) })
 	t.Run("wrong checksum", func(t *testing.T) {
 		other := strings.Repeat("0", len(checksum))
-		if _, err := Launch(path, other, slog.Default()); KindOf(err) != Unavailable || !strings.Contains(err.Error(), "SHA-256 differs") {
+		if _, err := Launch(path, other, "", slog.Default()); KindOf(err) != Unavailable || !strings.Contains(err.Error(), "SHA-256 differs") {
 			t.Errorf("launch: %v", err)
 		}
 	})
@@ -229,7 +229,7 @@ func TestLaunchRefuses(t *testing.T) {
 		"no file":      {text + "-none", hex.EncodeToString(sum[:]), "put pare-plugin beside pare"},
 		"not a plugin": {text, hex.EncodeToString(sum[:]), "start plugin " + text},
 	} {
-		if _, err := Launch(c.path, c.checksum, slog.New(slog.DiscardHandler)); KindOf(err) != Unavailable || !strings.Contains(err.Error(), c.says) {
+		if _, err := Launch(c.path, c.checksum, "", slog.New(slog.DiscardHandler)); KindOf(err) != Unavailable || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: kind %d, %v", name, KindOf(err), err)
 		}
 	}

@@ -21,10 +21,11 @@ type TraceRequest struct {
 
 // TraceStatus is what was measured of a model's traffic.
 type TraceStatus struct {
-	Model  string    `json:"model"`  // the first of its names, or the digest if it has none any more
-	Digest string    `json:"digest"` // of the GGUF
-	Sample float64   `json:"sample"` // 0 if it is not traced
-	Labels []Traffic `json:"labels"` // by name; that of requests without one is ""
+	Model  string    `json:"model"`          // the first of its names, or the digest if it has none any more
+	Digest string    `json:"digest"`         // of the GGUF
+	Sample float64   `json:"sample"`         // 0 if it is not traced
+	Labels []Traffic `json:"labels"`         // by name; that of requests without one is ""
+	Note   string    `json:"note,omitempty"` // why it is not traced though it should be
 }
 
 // Traffic counts the traffic of one label. Tokens are those of prompts and those that

@@ -39,12 +39,13 @@ type runner struct {
 	faults  int64         // passes that it says it could not follow
 	hold    chan struct{} // a request waits for it after it has computed its prompt
 	deaf    chan struct{} // no command is answered before it is closed
-	begun   chan struct{}
+	begun   chan struct{} // a request has computed its prompt
+	done    chan struct{} // and the rest
 }
 
 func newRunner(t *testing.T, tap *trace.Server, model string) *runner {
 	t.Helper()
-	r := &runner{begun: make(chan struct{}, 9)}
+	r := &runner{begun: make(chan struct{}, 1000), done: make(chan struct{}, 1000)}
 	r.http = httptest.NewServer(http.HandlerFunc(r.complete))
 	t.Cleanup(r.http.Close)
 	var err error
@@ -124,6 +125,7 @@ func (r *runner) complete(w http.ResponseWriter, q *http.Request) {
 		fmt.Fprintf(w, `{"content":"\",\"eval_count\":999","done":false}`+"\n")
 	}
 	r.compute(n - 1)
+	r.done <- struct{}{}
 	json.NewEncoder(w).Encode(map[string]any{"content": "", "done": true, "eval_count": n, "prompt_eval_count": n})
 }
 
@@ -305,11 +307,7 @@ func TestRequestGivenUp(t *testing.T) {
 		t.Fatal("the request was answered")
 	}
 	close(r.hold)
-	for late := int64(0); late == 0; {
-		r.mu.Lock()
-		late = r.tokens
-		r.mu.Unlock()
-	}
+	<-r.done
 	f.ask(r, 7, LabelHeader, "b")
 	f.expect(map[string][4]int64{"a": {0, 0, 0, 19}, "b": {1, 7, 7, 13}})
 }
@@ -351,6 +349,9 @@ func TestModelThatCannotBeFollowed(t *testing.T) {
 	r.mu.Unlock()
 	if session != 0 {
 		t.Error("it is watched still")
+	}
+	if why := f.tracer.Lost(f.digest); !strings.Contains(why, "unknown graph") {
+		t.Errorf("it is not traced because %q", why)
 	}
 	rows, err := f.tracer.Traffic(f.digest, f.path)
 	if err != nil {
@@ -406,9 +407,6 @@ func TestBadLabel(t *testing.T) {
 func TestConcurrentUse(t *testing.T) {
 	f := newFixture(t, 1)
 	rs := []*runner{newRunner(t, f.config.Tap, f.path), newRunner(t, f.config.Tap, f.path)}
-	for _, r := range rs {
-		r.begun = make(chan struct{}, 1000)
-	}
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {

@@ -22,6 +22,7 @@ type tag struct {
 type model struct {
 	tap                  *trace.Server
 	digest, path, folder string
+	wanted               func() float64 // share of the passes to measure; 0 ends the watch
 	log                  *slog.Logger
 
 	// Holds one token. Whoever has it may ask the tap for sums, or have it measure for
@@ -29,13 +30,16 @@ type model struct {
 	asking  chan struct{}
 	session *trace.Session // nil if it is not traced
 	blind   int64          // passes of the session that could not be measured; -1 once one could
+	fault   string         // why not, of the last of them
 
 	// Held for a moment.
 	mu       sync.Mutex
 	share    float64      // of the passes that are measured
 	inFlight map[tag]int  // requests
 	owners   map[tag]bool // of sums that were not collected yet
-	givenUp  map[tag]bool // in flight until lately: their runner may still compute for them
+	givenUp  map[tag]bool // no longer in flight, but sums to come may be of them too
+	draining bool         // the tap is being asked for sums
+	lost     string       // why it is not traced though it should be
 	pending  map[string]*traffic.Chunk
 
 	storing sync.Mutex
@@ -43,9 +47,9 @@ type model struct {
 	used    time.Time      // store, the last time
 }
 
-func newModel(tap *trace.Server, digest, path, folder string, log *slog.Logger) *model {
+func newModel(tap *trace.Server, digest, path, folder string, wanted func() float64, log *slog.Logger) *model {
 	m := &model{
-		tap: tap, digest: digest, path: path, folder: folder, log: log, asking: make(chan struct{}, 1),
+		tap: tap, digest: digest, path: path, folder: folder, wanted: wanted, log: log, asking: make(chan struct{}, 1),
 		inFlight: map[tag]int{}, owners: map[tag]bool{}, givenUp: map[tag]bool{}, pending: map[string]*traffic.Chunk{},
 	}
 	m.asking <- struct{}{}
@@ -74,20 +78,22 @@ func (m *model) turn(ctx context.Context) (done func(), err error) {
 	}
 }
 
-// watch measures a share of the model's passes from now on; 0 ends that.
-func (m *model) watch(ctx context.Context, share float64) error {
+// watch measures the wanted share of the model's passes from now on.
+func (m *model) watch(ctx context.Context) error {
 	done, err := m.turn(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
+	share := m.wanted()
 	m.mu.Lock()
 	same := m.share == share
+	m.lost = ""
 	m.mu.Unlock()
 	if same {
 		return nil
 	}
-	m.unwatch(ctx)
+	m.unwatch()
 	if share == 0 {
 		return nil
 	}
@@ -100,13 +106,28 @@ func (m *model) watch(ctx context.Context, share float64) error {
 	return nil
 }
 
+// stop ends the watch for good.
+func (m *model) stop() {
+	ctx, cancel := patient(context.Background())
+	defer cancel()
+	done, err := m.turn(ctx)
+	if err != nil {
+		m.log.Warn("live trace: the last sums are lost", "model", m.digest, "error", err)
+		return
+	}
+	defer done()
+	m.unwatch()
+}
+
 // unwatch ends the session, if there is one. The caller has the token.
-func (m *model) unwatch(ctx context.Context) {
+func (m *model) unwatch() {
 	if m.session == nil {
 		return
 	}
 	m.session.Stop()
-	m.drain(ctx)
+	ctx, cancel := patient(context.Background())
+	defer cancel()
+	m.drain(ctx) // what Stop was given
 	m.session = nil
 	m.setShare(0)
 }
@@ -115,6 +136,12 @@ func (m *model) setShare(share float64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.share = share
+}
+
+func (m *model) setDraining(draining bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.draining = draining
 }
 
 // begin notes that a request begins. If it is the first of its kind, sums of others
@@ -146,9 +173,10 @@ func (m *model) end(t tag, n counts) {
 		delete(m.inFlight, t)
 	}
 	changes, last := m.inFlight[t] == 0, len(m.inFlight) == 0
-	if n == (counts{}) {
+	if n == (counts{}) || m.draining {
 		m.givenUp[t] = true
-	} else if !t.own && m.share > 0 {
+	}
+	if n != (counts{}) && !t.own && m.share > 0 {
 		c := m.chunk(t.label)
 		c.Requests++
 		c.Prompt += n.prompt
@@ -216,8 +244,11 @@ func (m *model) collect(ctx context.Context) {
 	defer done()
 	m.drain(ctx)
 	if m.session != nil && m.blind >= maxBlind {
-		m.log.Warn("the model is no longer traced until it is loaded anew: none of its passes can be followed; `pare trace` says why", "model", m.digest)
-		m.unwatch(ctx)
+		m.unwatch()
+		m.mu.Lock()
+		m.lost = "none of its passes could be followed (" + m.fault + "); until it is loaded anew it is not traced"
+		m.mu.Unlock()
+		m.log.Warn("live trace: the model is left alone", "model", m.digest, "why", m.lost)
 	}
 }
 
@@ -227,11 +258,13 @@ const maxBlind = 50
 
 // drain is collect for who has the token.
 func (m *model) drain(ctx context.Context) {
+	m.setDraining(true)
+	defer m.setDraining(false)
 	var d trace.Drained
 	if m.session != nil {
 		var err error
 		if d, err = m.session.Drain(ctx); err != nil {
-			m.log.Debug("live trace", "model", m.digest, "error", err)
+			m.log.Debug("live trace: sums come later", "model", m.digest, "error", err)
 			return
 		}
 	}
@@ -246,6 +279,7 @@ func (m *model) drain(ctx context.Context) {
 		if m.blind >= 0 {
 			m.blind += f.Graphs
 		}
+		m.fault = f.Reason
 	}
 	if owner.own || d.Layers == 0 && d.Skipped == 0 && d.LeftOut == 0 && len(d.Faults) == 0 {
 		return

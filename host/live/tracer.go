@@ -74,9 +74,7 @@ func (t *Tracer) Close() {
 	t.stop()
 	<-t.done
 	for _, m := range t.all() {
-		ctx, cancel := patient(context.Background())
-		m.watch(ctx, 0)
-		cancel()
+		m.stop()
 		if err := m.flush(); err != nil {
 			t.config.Log.Error("the last of the live profile is lost", "model", m.digest, "error", err)
 		}
@@ -93,11 +91,10 @@ func (t *Tracer) arrive(r trace.Runner) {
 	m := t.model(digest, r.Model)
 	t.mu.Lock()
 	t.runners[r.Port] = m
-	share := t.share(digest)
 	t.mu.Unlock()
 	ctx, cancel := patient(context.Background())
 	defer cancel()
-	if err := m.watch(ctx, share); err != nil {
+	if err := m.watch(ctx); err != nil {
 		t.config.Log.Warn("the model will not be traced", "model", digest, "error", err)
 	}
 }
@@ -122,7 +119,7 @@ func (t *Tracer) model(digest, path string) *model {
 	defer t.mu.Unlock()
 	m := t.models[digest]
 	if m == nil {
-		m = newModel(t.config.Tap, digest, path, t.config.Folder(digest), t.config.Log)
+		m = newModel(t.config.Tap, digest, path, t.config.Folder(digest), func() float64 { return t.Share(digest) }, t.config.Log)
 		t.models[digest] = m
 	}
 	return m
@@ -176,6 +173,19 @@ func (t *Tracer) Share(digest string) float64 {
 	return t.share(digest)
 }
 
+// Lost tells why a model is not traced though it should be, or "".
+func (t *Tracer) Lost(digest string) string {
+	t.mu.Lock()
+	m := t.models[digest]
+	t.mu.Unlock()
+	if m == nil {
+		return ""
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.lost
+}
+
 // CheckShare refuses what is no share.
 func CheckShare(share float64) error {
 	if !(share >= 0 && share <= 1) {
@@ -193,7 +203,10 @@ func (t *Tracer) SetShare(ctx context.Context, digest, path string, share float6
 	if err := t.keepShare(digest, share); err != nil {
 		return err
 	}
-	return t.model(digest, path).watch(ctx, share)
+	// Not by the caller's context: whoever gives up leaves no other state than is kept.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	return t.model(digest, path).watch(ctx)
 }
 
 func (t *Tracer) keepShare(digest string, share float64) error {

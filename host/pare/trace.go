@@ -139,5 +139,13 @@ func (f *traceFlags) print(w io.Writer, all ...client.TraceStatus) error {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n", m.Model, sample, l.Label, l.Requests, l.Prompt+l.Generated, l.Measured, format.HumanTime(l.To, "never"))
 		}
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, m := range all {
+		if m.Note != "" {
+			fmt.Fprintf(w, "%s: %s\n", m.Model, m.Note)
+		}
+	}
+	return nil
 }

@@ -68,7 +68,11 @@ func (c choice) noteLive(plan *plugin.Plan, prof plugin.Profile, folder string) 
 	}
 	note("distances are of %s: %d tokens of %d requests, %s to %s UTC", info.Name, prof.Tokens, info.Documents, info.From.Format(minute), info.To.Format(minute))
 	if len(plan.Text) > 0 {
-		note("losses are of Pare's own text: of traffic none is kept")
+		of := "Pare's own text"
+		if name := plan.Text[0].Name; name != defaultCorpus {
+			of = "the text of " + name // by which a plan was made before
+		}
+		note("losses are of %s: of traffic no text is kept", of)
 	}
 	if len(c.selection.Remove) > 0 {
 		return nil // they were named: no text favours others
