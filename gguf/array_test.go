@@ -89,13 +89,14 @@ func TestVocabularyAllocations(t *testing.T) {
 	}); n > 200 {
 		t.Errorf("reading took %.0f allocations", n)
 	}
-	if n := testing.AllocsPerRun(1, func() {
+	// Several times, for the mean is rounded down: the runtime may allocate once meanwhile.
+	if n := testing.AllocsPerRun(10, func() {
 		for i := range v.Len() {
 			if v.At(i).Type() != gguf.TypeString {
 				t.Fatal("not a string")
 			}
 		}
-	}); n > 200 { // the runtime makes some of its own
+	}); n > 0 {
 		t.Errorf("walking took %.0f allocations", n)
 	}
 	if s, _ := v.At(255_999).Str(); s != "token255999" {

@@ -51,8 +51,9 @@ func newChildren(sockets string, log *slog.Logger) (*children, error) {
 	return c, nil
 }
 
-// callPlugin makes a short call of the plugin, and makes it again if the plugin ends meanwhile.
-func callPlugin[T any](pruner func() (plugin.Pruner, error), call func(plugin.Pruner) (T, error)) (T, error) {
+// callPlugin makes a call of the plugin, and after again makes it anew if the plugin
+// ended meanwhile.
+func callPlugin[T any](ctx context.Context, pruner func() (plugin.Pruner, error), again func(error), call func(plugin.Pruner) (T, error)) (T, error) {
 	for life := 1; ; life++ {
 		p, err := pruner()
 		if err != nil {
@@ -60,14 +61,19 @@ func callPlugin[T any](pruner func() (plugin.Pruner, error), call func(plugin.Pr
 			return none, err
 		}
 		v, err := call(p)
-		if !errors.Is(err, plugin.ErrLost) {
+		if !errors.Is(err, plugin.ErrLost) || ctx.Err() != nil {
 			return v, err
 		}
 		if life == lives {
-			return v, plugin.Errorf(plugin.Unavailable, "the plugin crashed %d times at this: %w; the server's log has its last words", lives, err)
+			return v, plugin.Errorf(plugin.Unavailable, "the plugin crashed %d times at this job: %w; the server's log has its last words", lives, err)
 		}
+		again(err)
 	}
 }
+
+// unnoticed is for calls whose caller need not know that they were made again; the log
+// tells of the plugin.
+func unnoticed(error) {}
 
 // pruner returns the running plugin, starting it if need be.
 func (c *children) pruner() (plugin.Pruner, error) {

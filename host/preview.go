@@ -132,7 +132,7 @@ func (s *Server) bypass(ctx context.Context, m stored, field, list string) ([]in
 	if err != nil || len(remove) == 0 {
 		return nil, err
 	}
-	_, err = callPlugin(s.jobs.pruner, func(p plugin.Pruner) (plugin.Plan, error) {
+	_, err = callPlugin(ctx, s.jobs.pruner, unnoticed, func(p plugin.Pruner) (plugin.Plan, error) {
 		return p.Plan(ctx, plugin.PlanRequest{
 			Model: m.gguf.Digest, Path: m.path, Folder: s.jobs.profilesFolder(), Selection: plugin.Selection{Remove: remove}, Check: true,
 		})

@@ -213,7 +213,7 @@ func (s *Server) planBy(c *gin.Context, m stored, r client.PruneRequest, by plug
 	if err != nil {
 		return plugin.Plan{}, err
 	}
-	return callPlugin(s.jobs.pruner, func(p plugin.Pruner) (plugin.Plan, error) {
+	return callPlugin(c.Request.Context(), s.jobs.pruner, unnoticed, func(p plugin.Pruner) (plugin.Plan, error) {
 		return p.Plan(c.Request.Context(), plugin.PlanRequest{
 			Model: m.gguf.Digest, Path: m.path, Folder: s.jobs.profilesFolder(), Selection: selection, Corpus: by,
 		})
@@ -265,7 +265,7 @@ func (s *Server) profile(c *gin.Context, m stored, by plugin.Corpus) (plugin.Pro
 	}
 	name := m.name.DisplayShortest()
 	host := s.jobs.lend(&record{Job: client.Job{Model: name}, Digest: m.gguf.Digest, folder: s.jobs.profilesFolder()})
-	return callPlugin(s.jobs.pruner, func(p plugin.Pruner) (plugin.Profile, error) {
+	return callPlugin(c.Request.Context(), s.jobs.pruner, unnoticed, func(p plugin.Pruner) (plugin.Profile, error) {
 		return p.Profile(c.Request.Context(), plugin.ProfileRequest{Model: name, Folder: s.jobs.profilesFolder(), Corpus: by}, host, func(plugin.Event) {})
 	})
 }

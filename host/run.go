@@ -79,21 +79,11 @@ func (js *jobs) exclusive(ctx context.Context, j *job, rec *record) (client.Prog
 		return client.Progress{}, err
 	}
 	defer release()
-	for life := 1; ; life++ {
-		pruner, err := js.pruner()
-		if err != nil {
-			return client.Progress{}, err
-		}
-		result, err := js.call(ctx, pruner, j, rec)
-		if !errors.Is(err, plugin.ErrLost) || ctx.Err() != nil {
-			return result, err
-		}
-		if life == lives {
-			return result, plugin.Errorf(plugin.Unavailable, "the plugin crashed %d times at this job: %w; the server's log has its last words", lives, err)
-		}
+	again := func(err error) {
 		js.log.Warn("the plugin was lost; the job goes on in a new one", "job", j.id, "error", err)
 		j.report(plugin.Event{Stage: "plugin", Status: "the plugin crashed; starting it again"})
 	}
+	return callPlugin(ctx, js.pruner, again, func(p plugin.Pruner) (client.Progress, error) { return js.call(ctx, p, j, rec) })
 }
 
 // hold waits until no other job works on the model.

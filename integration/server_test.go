@@ -56,18 +56,20 @@ func startServer(tb testing.TB, env ...string) *server {
 // startServerIn starts a server in a home that may hold a store already.
 func startServerIn(tb testing.TB, home string, env ...string) *server {
 	tb.Helper()
-	s := &server{tb: tb, home: home, addr: freeAddress(tb), env: env}
-	s.start()
-	tb.Cleanup(s.stop)
-	return s
+	return started(&server{tb: tb, home: home, addr: freeAddress(tb), env: env})
 }
 
 // startServerWith starts a server in an empty home with flags.
 func startServerWith(tb testing.TB, flags ...string) *server {
 	tb.Helper()
-	s := &server{tb: tb, home: tb.TempDir(), addr: freeAddress(tb), flags: flags}
+	return started(&server{tb: tb, home: tb.TempDir(), addr: freeAddress(tb), flags: flags})
+}
+
+// started is the server, running until the test ends.
+func started(s *server) *server {
+	s.tb.Helper()
 	s.start()
-	tb.Cleanup(s.stop)
+	s.tb.Cleanup(s.stop)
 	return s
 }
 

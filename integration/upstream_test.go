@@ -206,12 +206,17 @@ func TestOllamaVerbsUnchanged(t *testing.T) {
 }
 
 // without is a help text without the line of a flag, and without the spaces that put the
-// other flags' lines in columns with it.
+// other flags' lines in columns with it. All other lines stay as they are.
 func without(help, flag string) string {
 	var rest strings.Builder
 	for line := range strings.Lines(help) {
-		if words := strings.Join(strings.Fields(line), " "); !strings.HasPrefix(words, flag) {
+		words := strings.Join(strings.Fields(line), " ")
+		switch {
+		case strings.HasPrefix(words, flag):
+		case strings.HasPrefix(words, "-"):
 			rest.WriteString(words + "\n")
+		default:
+			rest.WriteString(line)
 		}
 	}
 	return rest.String()

@@ -13,7 +13,7 @@ const fixed = (v, n) => v === undefined || v === null ? "" : v.toFixed(n);
 //   n        layers on the slider
 //   plan     which layers go, undefined while that is not known for n
 //   asked    counts the plans that were asked for; pending while one is awaited
-//   drawn    the tokens of live traffic when it was last drawn
+//   tokens   of the traffic that is shown; drawn those when it was last drawn
 let view;
 
 const newView = (model, by) => ({model, by, n: 0, asked: 0, pending: false});
