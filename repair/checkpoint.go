@@ -40,7 +40,7 @@ type header struct {
 
 const (
 	checkpointName  = "checkpoint"
-	checkpointMagic = "pare checkpoint 1\n"
+	checkpointMagic = "pare checkpoint 2\n"
 )
 
 // save writes c to the folder, over the one before. A crash leaves one or the other.

@@ -12,7 +12,8 @@ import (
 //
 //	y = x·Wᵀ + alpha/R · dropout(x)·Aᵀ·Bᵀ
 //
-// B begins at zero, so that training begins where the model is.
+// B begins at zero, so that training begins where the model is. It is held transposed:
+// so its gradient comes out as a product that XLA's CPU backend is twice as fast at.
 
 // A place is a linear map of a layer.
 type place struct {
@@ -22,8 +23,8 @@ type place struct {
 
 // A pair is an adapter in a graph.
 type pair struct {
-	a, b *Node // [R, in], [out, R]
-	salt int   // of its dropout
+	a, bT *Node // [R, in], [R, out]
+	salt  int   // of its dropout
 }
 
 // adapted is a model's weights with adapters beside them.
@@ -42,7 +43,7 @@ func (w *adapted) Linear(layer int, name string, x *Node) *Node {
 	}
 	low := Dot(w.dropout.apply(x, p.salt), p.a).EinsumAxes([][2]int{{1, 1}}, nil) // [n, R]
 	low = MulScalar(low, w.scale)
-	return Add(y, Dot(low, p.b).EinsumAxes([][2]int{{1, 1}}, nil)) // [n, out]
+	return Add(y, Dot(low, p.bT).EinsumAxes([][2]int{{1, 0}}, nil)) // [n, out]
 }
 
 // newA draws the numbers that A [rank, in] begins with, uniform between ±1/√in: what

@@ -106,6 +106,9 @@ func (g peftRun) hold(t *testing.T, loss string, want peftLoss) {
 			t.Fatalf("parameter %d is %s of %s, not %s of %s", i, p.part, p.tensor, w.Part, w.Tensor)
 		}
 		got := gradients[i]
+		if p.part == "B" {
+			got = transposed(got, p.cols)
+		}
 		count := len(got)
 		weighted, off := 0., 0.
 		for j, v := range got {
@@ -144,6 +147,9 @@ func filled(p parameter, m int) []float32 {
 		} else {
 			out[i] = float32(math.Cos(at) / 100)
 		}
+	}
+	if p.part == "B" { // which peft counts through row by row of [out, R]
+		out = transposed(out, p.rows)
 	}
 	return out
 }

@@ -18,7 +18,7 @@ import (
 // A parameter is a matrix that training changes.
 type parameter struct {
 	tensor     string // of the file that it belongs to, "blk.7.ffn_down.weight"
-	part       string // "A" or "B" of an adapter, "scales" or "minima", "" for the tensor itself
+	part       string // "A" or "B" (transposed) of an adapter, "scales" or "minima", "" for the tensor itself
 	rows, cols int
 	values     *tensors.Tensor // float32 [rows, cols]
 	input      int             // index among what a graph takes
@@ -87,13 +87,13 @@ func (s *student) adapt(layer int, m convert.Matrix) {
 	random := rand.New(rand.NewChaCha8(hashed(fmt.Sprint(s.cfg.Seed, " ", tensor(layer, m.Name)))))
 	rank := s.cfg.Rank
 	a := tensors.FromFlatDataAndDimensions(newA(rank, m.In, random), rank, m.In)
-	b := tensors.FromFlatDataAndDimensions(make([]float32, m.Out*rank), m.Out, rank)
+	b := tensors.FromFlatDataAndDimensions(make([]float32, rank*m.Out), rank, m.Out)
 	name := tensor(layer, m.Name) + ".weight"
 	s.places = append(s.places, place{layer, m.Name})
 	s.beside = append(s.beside, a, b)
 	s.parameters = append(s.parameters,
 		parameter{tensor: name, part: "A", rows: rank, cols: m.In, values: a},
-		parameter{tensor: name, part: "B", rows: m.Out, cols: rank, values: b})
+		parameter{tensor: name, part: "B", rows: rank, cols: m.Out, values: b})
 }
 
 // tune makes the scales and minima of a stored matrix trainable, as far as its type has
@@ -264,14 +264,25 @@ func (s *student) changes(values [][]float32) []convert.Change {
 		case "A":
 			b := s.parameters[i+1]
 			changes = append(changes, convert.Change{
-				Name: p.tensor, Out: b.rows, In: p.cols, Rank: p.rows, Scale: float32(s.cfg.Alpha / float64(p.rows)),
-				A: values[i], B: values[i+1],
+				Name: p.tensor, Out: b.cols, In: p.cols, Rank: p.rows, Scale: float32(s.cfg.Alpha / float64(p.rows)),
+				A: values[i], B: transposed(values[i+1], b.cols),
 			})
 		case "":
 			changes = append(changes, convert.Change{Name: p.tensor, Out: p.rows, In: p.cols, Dense: values[i]})
 		}
 	}
 	return changes
+}
+
+// transposed is a matrix with rows of cols numbers, column by column.
+func transposed(w []float32, cols int) []float32 {
+	out := make([]float32, 0, len(w))
+	for from := range cols {
+		for at := from; at < len(w); at += cols {
+			out = append(out, w[at])
+		}
+	}
+	return out
 }
 
 // close frees the memory.
