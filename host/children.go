@@ -51,8 +51,8 @@ func newChildren(sockets string, log *slog.Logger) (*children, error) {
 	return c, nil
 }
 
-// callPlugin makes a call of the plugin, and after again makes it anew if the plugin
-// ended meanwhile.
+// callPlugin makes a call of the plugin. If the plugin ends meanwhile, it tells again of
+// the error and makes the call anew.
 func callPlugin[T any](ctx context.Context, pruner func() (plugin.Pruner, error), again func(error), call func(plugin.Pruner) (T, error)) (T, error) {
 	for life := 1; ; life++ {
 		p, err := pruner()

@@ -13,7 +13,7 @@ import (
 //	y = x·Wᵀ + alpha/R · dropout(x)·Aᵀ·Bᵀ
 //
 // B begins at zero, so that training begins where the model is. It is held transposed:
-// so its gradient comes out as a product that XLA's CPU backend is twice as fast at.
+// so its gradient comes out as a product that XLA's CPU backend is faster at.
 
 // A place is a linear map of a layer.
 type place struct {
