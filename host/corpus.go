@@ -85,7 +85,7 @@ func (js *jobs) trafficOf(s stored, label string) ([]traffic.Chunk, error) {
 			return nil, err
 		}
 	}
-	rows, err := js.traffic(s.gguf.Digest, s.path)
+	rows, err := js.live.Traffic(s.gguf.Digest, s.path)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,10 @@ func (js *jobs) trafficOf(s stored, label string) ([]traffic.Chunk, error) {
 		if label != "" && len(rows) > 0 {
 			return nil, plugin.Errorf(plugin.NotFound, "no traffic of %s labelled %q was measured; it has %s", name, label, strings.Join(labelsOf(rows), ", "))
 		}
-		return nil, plugin.Errorf(plugin.NotFound, "no traffic of %s was measured; `pare trace %s --sample 0.1` begins to, then use the model", name, name)
+		if js.live.Share(s.gguf.Digest) > 0 {
+			return nil, plugin.Errorf(plugin.NotFound, "no traffic of %s was measured yet: use the model, and ask again (`pare trace %s` shows what there is)", name, name)
+		}
+		return nil, plugin.Errorf(plugin.NotFound, "no traffic of %s was measured: `pare trace %s --sample 10%%` begins to; then use the model, and ask again", name, name)
 	}
 	return chunks, nil
 }
@@ -107,7 +110,7 @@ func (js *jobs) lendTraffic(s stored, c *client.Corpus) (of plugin.Corpus, done 
 	}
 	label, live := c.Traffic()
 	if !live {
-		return of, nil, plugin.Errorf(plugin.Invalid, "corpus %q: what is answered at once is of the kept profile, or of traffic by the corpus live; a job can go by a text", c.Name)
+		return of, nil, plugin.Errorf(plugin.Invalid, "corpus %q: an answer at once is by the kept profile (give no corpus) or by traffic (live, live:LABEL); for a text ask for a job, or keep its profile first", c.Name)
 	}
 	chunks, err := js.trafficOf(s, label)
 	if err != nil {

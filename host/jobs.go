@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"pare/host/client"
+	"pare/host/live"
 	"pare/plugin"
-	"pare/plugin/traffic"
 )
 
 // jobs are all jobs, running or kept: each has a folder below folder.
@@ -23,9 +23,7 @@ type jobs struct {
 	pruner func() (plugin.Pruner, error) // the running plugin
 	lend   func(*record) *lent
 	log    *slog.Logger
-
-	// traffic is what was measured of a model's, by label.
-	traffic func(digest, path string) (map[string][]traffic.Chunk, error)
+	live   *live.Tracer // knows the traffic that layers may be chosen by
 
 	mu      sync.Mutex
 	running map[string]*job
@@ -34,9 +32,9 @@ type jobs struct {
 	closed  bool
 }
 
-func newJobs(folder string, pruner func() (plugin.Pruner, error), lend func(*record) *lent, log *slog.Logger) (*jobs, error) {
+func newJobs(folder string, pruner func() (plugin.Pruner, error), lend func(*record) *lent, live *live.Tracer, log *slog.Logger) (*jobs, error) {
 	js := &jobs{
-		folder: folder, pruner: pruner, lend: lend, log: log,
+		folder: folder, pruner: pruner, lend: lend, log: log, live: live,
 		running: map[string]*job{}, models: map[string]chan struct{}{},
 	}
 	for _, d := range []string{js.jobsFolder(), js.profilesFolder()} {

@@ -51,7 +51,7 @@ func reopen(t *testing.T, folder string, p plugin.Pruner) *jobs {
 	js, err := newJobs(filepath.Join(folder, "pare"),
 		func() (plugin.Pruner, error) { return p, nil },
 		func(r *record) *lent { return &lent{folder: r.folder, digest: r.Digest, model: r.Model} },
-		slog.New(slog.DiscardHandler))
+		nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

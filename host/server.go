@@ -76,10 +76,9 @@ func (s *Server) start(log *slog.Logger, share float64) (err error) {
 	lend := func(r *record) *lent {
 		return &lent{tap: s.tap, ollama: ollama, scorer: s.scorer, folder: r.folder, digest: r.Digest, model: r.Model}
 	}
-	if s.jobs, err = newJobs(folder, s.children.pruner, lend, log); err != nil {
+	if s.jobs, err = newJobs(folder, s.children.pruner, lend, s.live, log); err != nil {
 		return err
 	}
-	s.jobs.traffic = s.live.Traffic
 	handler := s.routes(envconfig.Host().Host)
 	for _, p := range patterns {
 		http.Handle(p, handler)

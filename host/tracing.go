@@ -2,6 +2,7 @@ package host
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -117,6 +118,9 @@ func (s *Server) traceStatus(name, digest, path string) (client.TraceStatus, err
 	rows, err := s.live.Traffic(digest, path)
 	if err != nil {
 		return status, err
+	}
+	if len(rows) >= traffic.MaxLabels && status.Note == "" {
+		status.Note = fmt.Sprintf("no more than %d labels are kept: requests with others count without one (--reset --label forgets one)", traffic.MaxLabels)
 	}
 	for _, label := range slices.Sorted(maps.Keys(rows)) {
 		all, err := traffic.Sum(rows[label])

@@ -194,7 +194,7 @@ func TestPageOfTraffic(t *testing.T) {
 	b.shows("all traffic, for want of a kept profile", `document.querySelector("#by").value === "live" && document.querySelector("#heat").naturalWidth > 0`)
 	b.do("choose a label", chromedp.SendKeys("#by", kb.ArrowDown, chromedp.ByQuery))
 	const isOf = `document.querySelector("#heat").src.includes("corpus=live%3Acode")`
-	b.shows("the traffic of the label", isOf+` && document.querySelector("#notes").textContent.includes("of 1 requests")`)
+	b.shows("the traffic of the label", isOf+` && document.querySelector("#notes").textContent.includes("of 1 request,")`)
 	b.do("move the slider", chromedp.SendKeys("#count", kb.ArrowRight, chromedp.ByQuery))
 	n := strings.Fields(b.text("#count-text"))[0]
 	say("code")

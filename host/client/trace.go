@@ -25,7 +25,7 @@ type TraceStatus struct {
 	Digest string    `json:"digest"`         // of the GGUF
 	Sample float64   `json:"sample"`         // 0 if it is not traced
 	Labels []Traffic `json:"labels"`         // by name; that of requests without one is ""
-	Note   string    `json:"note,omitempty"` // why it is not traced though it should be
+	Note   string    `json:"note,omitempty"` // why it is not traced though it should be; that no more labels are kept
 }
 
 // Traffic counts the traffic of one label. Tokens are those of prompts and those that

@@ -13,6 +13,7 @@ import (
 	"pare/host/canvas"
 	"pare/plugin"
 	"pare/plugin/layers"
+	"pare/plugin/phrase"
 )
 
 // A figure is a profile about to be drawn.
@@ -50,7 +51,7 @@ func newFigure(p plugin.Profile, o Options) (*figure, error) {
 		return nil, fmt.Errorf("the profile of %d layers holds no distance to draw: profile the model again", p.Layers)
 	}
 	f.subtitle = fmt.Sprintf("%s, %d layers; %s; %s in %s%s", pick(p.Architecture, "unknown architecture"), p.Layers, whose(o.Tokens),
-		many(m.Tokens, "token"), many(int64(p.Chunks), "chunk"), of(p.Corpora))
+		phrase.Many(m.Tokens, "token"), phrase.Many(int64(p.Chunks), "chunk"), of(p.Corpora))
 	f.subtitle = plain(f.subtitle)
 	if len(remove) > 0 {
 		f.chosen = append(f.chosen, "the plan: "+abridge(layers.Phrase(remove)))
@@ -68,7 +69,11 @@ func score(p *plugin.Plan) string {
 	if len(p.Text) > 0 {
 		unit = " nats a token"
 	}
-	return fmt.Sprintf("%.4g%s (95%%: %.4g to %.4g)", c.Score, unit, c.Low, c.High)
+	s := fmt.Sprintf("%.4g%s", c.Score, unit)
+	if c.High > c.Low { // of one chunk there is no interval
+		s += fmt.Sprintf(" (95%%: %.4g to %.4g)", c.Low, c.High)
+	}
+	return s
 }
 
 // whose names the tokens that distances were averaged over.

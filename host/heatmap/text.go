@@ -9,6 +9,7 @@ import (
 
 	"pare/plugin"
 	"pare/plugin/layers"
+	"pare/plugin/phrase"
 )
 
 // wide is the length of the longest bar in the table.
@@ -59,21 +60,21 @@ func Text(w io.Writer, p plugin.Profile, plan *plugin.Plan) error {
 // header says what was measured, on which text, and on what scale.
 func header(w io.Writer, p plugin.Profile, m plugin.Means, tokens string, plan *plugin.Plan) {
 	fmt.Fprintf(w, "model     %s (%s, %d layers, width %d)\n", short(p.Model), plain(pick(p.Architecture, "unknown architecture")), p.Layers, p.Hidden)
-	fmt.Fprintf(w, "tokens    %s in %s: %s\n", many(m.Tokens, "token"), many(int64(p.Chunks), "chunk"), whose(tokens))
+	fmt.Fprintf(w, "tokens    %s in %s: %s\n", phrase.Many(m.Tokens, "token"), phrase.Many(int64(p.Chunks), "chunk"), whose(tokens))
 	for _, c := range p.Corpora {
 		if c.From != nil && c.To != nil {
 			const minute = "2006-01-02 15:04"
-			fmt.Fprintf(w, "traffic   %s, %s, %s to %s UTC\n", plain(c.Name), many(int64(c.Documents), "request"), c.From.UTC().Format(minute), c.To.UTC().Format(minute))
+			fmt.Fprintf(w, "traffic   %s, %s, %s to %s UTC\n", plain(c.Name), phrase.Many(int64(c.Documents), "request"), c.From.UTC().Format(minute), c.To.UTC().Format(minute))
 			continue
 		}
-		fmt.Fprintf(w, "corpus    %s, %s, %s\n", plain(c.Name), many(int64(c.Documents), "document"), short(c.Digest))
+		fmt.Fprintf(w, "corpus    %s, %s, %s\n", plain(c.Name), phrase.Many(int64(c.Documents), "document"), short(c.Digest))
 	}
 	for _, f := range p.Faults {
 		fate := "not traced:"
 		if f.Counted {
 			fate = "traced, but"
 		}
-		fmt.Fprintf(w, "fault     %s %s %s\n", many(f.Graphs, "graph"), fate, plain(f.Reason))
+		fmt.Fprintf(w, "fault     %s %s %s\n", phrase.Many(f.Graphs, "graph"), fate, plain(f.Reason))
 	}
 	if plan != nil && len(plan.Remove) > 0 {
 		c := plan.Chosen

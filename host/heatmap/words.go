@@ -1,22 +1,9 @@
 package heatmap
 
 import (
-	"strconv"
 	"strings"
 	"unicode"
 )
-
-// many writes a number of things: "1 chunk", "12,345 tokens".
-func many(n int64, what string) string {
-	s := strconv.FormatInt(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	if n != 1 {
-		what += "s"
-	}
-	return s + " " + what
-}
 
 // short is the start of a digest, enough to know it by.
 func short(digest string) string {

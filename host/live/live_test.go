@@ -309,7 +309,24 @@ func TestRequestGivenUp(t *testing.T) {
 	close(r.hold)
 	<-r.done
 	f.ask(r, 7, LabelHeader, "b")
-	f.expect(map[string][4]int64{"a": {0, 0, 0, 19}, "b": {1, 7, 7, 13}})
+	f.expect(map[string][4]int64{"a": {1, 0, 0, 19}, "b": {1, 7, 7, 13}})
+}
+
+// Of more labels than are kept those that came first are, whatever their names, also
+// if all came between two times at which they are stored.
+func TestFirstLabelsAreKept(t *testing.T) {
+	f := newFixture(t, 1)
+	r := newRunner(t, f.config.Tap, f.path)
+	want := map[string][4]int64{"": {4, 20, 20, 36}}
+	for i := range traffic.MaxLabels + 3 {
+		label := fmt.Sprintf("label-%02d", 99-i)
+		f.ask(r, 5, LabelHeader, label)
+		if i < traffic.MaxLabels {
+			want[label] = [4]int64{1, 5, 5, 9}
+		}
+	}
+	f.ask(r, 5)
+	f.expect(want)
 }
 
 // A runner that answers no command delays requests, each for itself.

@@ -1,10 +1,12 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -165,7 +167,7 @@ func (m *model) begin(ctx context.Context, t tag) {
 }
 
 // end notes that a request ended, with the tokens its runner reported: none if it was
-// given up. After the last one the sums are collected before Ollama goes on, for the
+// given up, which makes it no less a request. After the last one the sums are collected before Ollama goes on, for the
 // runner may be unloaded next, and it is idle; while others run, nobody waits for them.
 func (m *model) end(t tag, n counts) {
 	m.mu.Lock()
@@ -176,7 +178,7 @@ func (m *model) end(t tag, n counts) {
 	if n == (counts{}) || m.draining {
 		m.givenUp[t] = true
 	}
-	if n != (counts{}) && !t.own && m.share > 0 {
+	if !t.own && m.share > 0 {
 		c := m.chunk(t.label)
 		c.Requests++
 		c.Prompt += n.prompt
@@ -217,11 +219,15 @@ func (m *model) collected() {
 	clear(m.givenUp)
 }
 
+// mostPending labels are told apart until they are stored: those that may be kept, and
+// as many that come between.
+const mostPending = 2 * traffic.MaxLabels
+
 // chunk is the pending one of a label, with the date brought up to now. m.mu must be
 // held.
 func (m *model) chunk(label string) *traffic.Chunk {
-	now := time.Now().UTC().Truncate(time.Second)
-	if m.pending[label] == nil && len(m.pending) >= traffic.MaxLabels {
+	now := time.Now().UTC()
+	if m.pending[label] == nil && len(m.pending) >= mostPending {
 		label = ""
 	}
 	c := m.pending[label]
@@ -344,14 +350,23 @@ func (m *model) stored(do func(*traffic.Store) error) error {
 	pending := m.pending
 	m.pending = map[string]*traffic.Chunk{}
 	m.mu.Unlock()
-	for label, c := range pending {
-		if err := m.store.Add(*c); err != nil {
+	for _, label := range earliest(pending) { // of more labels than are kept the first to come are
+		c := *pending[label]
+		c.From, c.To = c.From.Truncate(time.Second), c.To.Truncate(time.Second)
+		if err := m.store.Add(c); err != nil {
 			m.restore(pending)
 			return err
 		}
 		delete(pending, label)
 	}
 	return do(m.store)
+}
+
+// earliest are the labels of chunks in the order in which they began.
+func earliest(chunks map[string]*traffic.Chunk) []string {
+	return slices.SortedFunc(maps.Keys(chunks), func(a, b string) int {
+		return cmp.Or(chunks[a].From.Compare(chunks[b].From), cmp.Compare(a, b))
+	})
 }
 
 // rows is what is stored of the model, by label. Nothing is made where nothing was

@@ -371,7 +371,7 @@ async function ask(event) {
 async function prune(event) {
   event.preventDefault();
   if (!view.plan) return;
-  const r = {model: view.model, name: $("name").value.trim(), range: without(view)};
+  const r = {model: view.model, name: $("name").value.trim(), range: without(view), ...corpus(view)};
   if ($("repair").value) r.repair = $("repair").value;
   const last = await job("/api/prune", r);
   if (last && last.report) say("Made " + last.report.result.name + "; its report is with the jobs.");
@@ -380,6 +380,7 @@ async function prune(event) {
 // --- traffic ---
 
 let setting = false; // whether to trace is being set
+let share = 0.1; // of the passes that the switch has measured: the last that was seen, or what pare serve --trace takes
 
 async function showTraffic() {
   const {model} = view;
@@ -390,8 +391,13 @@ async function showTraffic() {
   if (model !== view.model) return;
   $("traced").disabled = !status;
   if (!setting) $("traced").checked = status?.sample > 0;
+  share = status?.sample || share;
   const labels = status?.labels ?? [], sum = (field) => labels.reduce((n, l) => n + l[field], 0);
-  $("traffic").textContent = status?.note || (labels.length ? sum("requests") + " requests, " + sum("measured_tokens") + " tokens measured" : "");
+  const said = [];
+  if (labels.length) said.push(sum("requests") + " requests, " + sum("measured_tokens") + " tokens measured");
+  if (status?.sample > 0) said.push("of the passes " + +(100 * status.sample).toPrecision(3) + "% by lot");
+  if (status?.note) said.push(status.note);
+  $("traffic").textContent = said.join("; ");
   offer(labels, sum("measured_tokens"));
 }
 
@@ -426,7 +432,7 @@ async function setTraced() {
   const {model} = view;
   setting = true;
   try {
-    await api("POST", "/api/prune/trace", {model, sample: $("traced").checked ? 0.1 : 0});
+    await api("POST", "/api/prune/trace", {model, sample: $("traced").checked ? share : 0});
   } catch (e) {
     say(e.message, true);
   } finally {

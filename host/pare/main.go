@@ -44,9 +44,12 @@ func newRoot() *cobra.Command {
 	for _, c := range root.Commands() {
 		switch c.Name() {
 		case "serve":
-			share := c.Flags().Float64("trace", 0, "measure what models do with this share of their work, for pare prune --corpus live")
-			c.Flags().Lookup("trace").NoOptDefVal = fmt.Sprint(live.DefaultShare)
-			c.RunE = serve(c.RunE, share)
+			var traced share
+			c.Flags().Var(&traced, "trace", "measure what models do with this share of their work, such as =5%, for pare prune --corpus live; not models that pare trace --off was said of")
+			usual := share(live.DefaultShare)
+			c.Flags().Lookup("trace").NoOptDefVal = usual.String()
+			c.Args = shareBehindEquals(c.Args)
+			c.RunE = serve(c.RunE, &traced)
 		case "runner":
 			c.RunE = tapped(c.RunE)
 		}
@@ -56,13 +59,23 @@ func newRoot() *cobra.Command {
 	return root
 }
 
+// shareBehindEquals tells whoever writes --trace 5% that the share goes behind =.
+func shareBehindEquals(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if c.Flags().Changed("trace") && len(args) == 1 && new(share).Set(args[0]) == nil {
+			return fmt.Errorf("write --trace=%s", args[0])
+		}
+		return check(c, args)
+	}
+}
+
 type runE func(*cobra.Command, []string) error
 
 // serve runs Ollama's server with Pare's routes and jobs beside it.
-func serve(ollama runE, share *float64) runE {
+func serve(ollama runE, traced *share) runE {
 	return func(c *cobra.Command, args []string) error {
 		slog.SetDefault(logutil.NewLogger(os.Stderr, envconfig.LogLevel()))
-		s, err := host.Start(slog.Default(), *share)
+		s, err := host.Start(slog.Default(), float64(*traced))
 		if err != nil {
 			return fmt.Errorf("start Pare: %w", err)
 		}

@@ -62,7 +62,7 @@ of the traffic which pare trace measures, and --compare that of two labels.`,
 	flags.register(c)
 	c.Flags().BoolVar(&add, "add", false, "add the text of --corpus to the profile that is kept")
 	c.Flags().StringVarP(&output, "output", "o", "", "draw the heat map into this file, .png or .svg")
-	c.Flags().StringVar(&compare, "compare", "", "compare two profiles, such as code,mail: labels of traffic, live for all of it, kept for that of text")
+	c.Flags().StringVar(&compare, "compare", "", "compare two profiles, such as code,mail: labels of traffic (live:LABEL for one that is called live or kept), live for all of it, kept for that of text, which is made if there is none")
 	c.Flags().BoolVar(&asJSON, "json", false, "print progress and the profile as JSON lines")
 	return c
 }

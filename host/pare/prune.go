@@ -120,7 +120,11 @@ func printAlternatives(w io.Writer, p plugin.Plan) {
 		if i == 0 {
 			fmt.Fprintln(w, "next best:")
 		}
-		fmt.Fprintf(w, "  %-12s %.4f (%.4f-%.4f)\n", layers.Format(a.Remove), a.Score, a.Low, a.High)
+		fmt.Fprintf(w, "  %-12s %.4f", layers.Format(a.Remove), a.Score)
+		if a.High > a.Low { // of one chunk there is no interval
+			fmt.Fprintf(w, " (%.4f-%.4f)", a.Low, a.High)
+		}
+		fmt.Fprintln(w)
 	}
 	for _, n := range p.Notes {
 		fmt.Fprintf(w, "note: %s\n", n)

@@ -44,10 +44,27 @@ func TestFlagsAreRefusedBeforeAnythingIsSent(t *testing.T) {
 		"repair a --compare -o table.png":    "must end in .html, .md, .json or .txt",
 		"repair a --compare --drop 120%":     "drop is 1.2; give a share",
 		"repair a b --seed 9":                "is `pare serve` running?",
+		"trace a --sample 5":                 "give a share of the forward passes, such as 10% or 0.1",
+		"trace a --sample 5% --off":          "give --sample or --off, not both",
+		"trace a --sample 5%":                "is `pare serve` running?",
 	} {
 		words := strings.Fields(args)
-		c := map[string]func() *cobra.Command{"prune": newPrune, "repair": newRepair}[words[0]]()
+		c := map[string]func() *cobra.Command{"prune": newPrune, "repair": newRepair, "trace": newTrace}[words[0]]()
 		if _, err := outcome(c, words[1:]...); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want %q", args, err, says)
+		}
+	}
+}
+
+// serve says how its share is written before it starts anything.
+func TestShareOfServe(t *testing.T) {
+	for args, says := range map[string]string{
+		"serve --trace 5%":   "write --trace=5%",
+		"serve --trace=7":    "give a share of the forward passes",
+		"serve --trace=5% x": "accepts 0 arg(s)",
+	} {
+		root := newRoot()
+		if _, err := outcome(root, strings.Fields(args)...); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v, want %q", args, err, says)
 		}
 	}

@@ -36,10 +36,10 @@ label: --corpus live:LABEL.`,
 		RunE: func(c *cobra.Command, args []string) error { return flags.run(c, args) },
 	}
 	f := c.Flags()
-	f.StringVar(&flags.sample, "sample", "", "trace the model from now on: share of the forward passes to measure, such as 10%")
-	f.BoolVar(&flags.off, "off", false, "trace it no longer")
+	f.Var(&flags.sample, "sample", "trace the model from now on: share of the forward passes to measure, such as 10%")
+	f.BoolVar(&flags.off, "off", false, "trace it no longer, not even after pare serve --trace, until --sample says otherwise")
 	f.BoolVar(&flags.reset, "reset", false, "forget what was measured")
-	f.Float64Var(&flags.decay, "decay", 0, "multiply the weight of what was measured by this, between 0 and 1")
+	f.Float64Var(&flags.decay, "decay", 0, "multiply the weight of what was measured by this, between 0 and 1: its requests and tokens count for so much from then on")
 	f.StringVar(&flags.label, "label", "", "reset or decay the traffic of this label alone")
 	f.BoolVar(&flags.asJSON, "json", false, "print JSON")
 	return c
@@ -47,7 +47,7 @@ label: --corpus live:LABEL.`,
 
 // traceFlags are the flags of `pare trace`.
 type traceFlags struct {
-	sample     string
+	sample     share
 	off, reset bool
 	decay      float64
 	label      string
@@ -93,33 +93,45 @@ func (f *traceFlags) request(c *cobra.Command, model string) (client.TraceReques
 	if c.Flags().Changed("decay") {
 		r.Decay = &f.decay
 	}
-	if f.off && f.sample != "" {
+	sampled := c.Flags().Changed("sample")
+	if f.off && sampled {
 		return r, errors.New("give --sample or --off, not both")
 	}
 	if f.off {
 		r.Sample = new(float64)
-	} else if f.sample != "" {
-		share, err := sampleShare(f.sample)
-		if err != nil {
-			return r, fmt.Errorf("--sample %s: %w", f.sample, err)
-		}
-		r.Sample = &share
+	} else if sampled {
+		r.Sample = (*float64)(&f.sample)
 	}
 	return r, nil
 }
 
-// sampleShare reads 10% or 0.1.
-func sampleShare(s string) (float64, error) {
-	number, percent := strings.CutSuffix(s, "%")
+// A share is a flag's value of 10% or 0.1.
+type share float64
+
+// String implements pflag.Value; "" is nothing.
+func (s *share) String() string {
+	if *s == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.4g%%", 100*float64(*s))
+}
+
+// Set implements pflag.Value.
+func (s *share) Set(text string) error {
+	number, percent := strings.CutSuffix(text, "%")
 	v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
 	if percent {
 		v /= 100
 	}
 	if err != nil || !(v >= 0 && v <= 1) {
-		return 0, errors.New("give a share of the forward passes, such as 10% or 0.1")
+		return errors.New("give a share of the forward passes, such as 10% or 0.1")
 	}
-	return v, nil
+	*s = share(v)
+	return nil
 }
+
+// Type implements pflag.Value.
+func (s *share) Type() string { return "share" }
 
 func (f *traceFlags) print(w io.Writer, all ...client.TraceStatus) error {
 	if f.asJSON {
@@ -129,8 +141,8 @@ func (f *traceFlags) print(w io.Writer, all ...client.TraceStatus) error {
 	fmt.Fprintln(t, "MODEL\tSAMPLE\tLABEL\tREQUESTS\tTOKENS\tMEASURED\tLAST")
 	for _, m := range all {
 		sample := "off"
-		if m.Sample > 0 {
-			sample = fmt.Sprintf("%.4g%%", 100*m.Sample)
+		if of := share(m.Sample); of > 0 {
+			sample = of.String()
 		}
 		if len(m.Labels) == 0 {
 			fmt.Fprintf(t, "%s\t%s\t\t0\t0\t0\t\n", m.Model, sample)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"pare/plugin"
+	"pare/plugin/phrase"
 )
 
 // byStyle is the table of the styles of text.
@@ -109,7 +110,7 @@ func hardest[T any](what string, list []T, say func(T) string) []string {
 // answers words how the generated answers changed.
 func answers(g *plugin.Generation) string {
 	s := fmt.Sprintf("Answers to %s, held against those before: chrF %s, BLEU %s of 100; repeated 4-grams %s before, %s after",
-		many(int64(g.Prompts), "prompt"), fixed(g.ChrF, 1), fixed(g.BLEU, 1), percent(g.RepetitionBefore), percent(g.RepetitionAfter))
+		phrase.Many(int64(g.Prompts), "prompt"), fixed(g.ChrF, 1), fixed(g.BLEU, 1), percent(g.RepetitionBefore), percent(g.RepetitionAfter))
 	if g.LanguageChanged > 0 {
 		s += fmt.Sprintf("; %d in another language", g.LanguageChanged)
 	}

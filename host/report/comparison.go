@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pare/plugin"
+	"pare/plugin/phrase"
 )
 
 // A Trial is one way to repair a cut model, and what it came to.
@@ -55,10 +56,10 @@ func comparisonDocument(tried []Trial) document {
 func against(r plugin.Report) []string {
 	s := planSection(r).Text[:1]
 	if e := r.Evaluation; e != nil && len(e.Text) > 0 {
-		s = append(s, fmt.Sprintf("uncut: perplexity %s on %s in %s", pm(&e.Text[0].Before), many(e.Text[0].Tokens, "token"), many(int64(e.Text[0].Chunks), "chunk")))
+		s = append(s, fmt.Sprintf("uncut: perplexity %s on %s in %s", pm(&e.Text[0].Before), phrase.Many(e.Text[0].Tokens, "token"), phrase.Many(int64(e.Text[0].Chunks), "chunk")))
 		if len(e.Tasks) > 0 {
 			s[1] += fmt.Sprintf("; %s of %s right, of which guessing gets %s",
-				share(&e.Tasks[0].Before), many(int64(e.Tasks[0].Questions), "question"), about(e.Tasks[0].Chance))
+				share(&e.Tasks[0].Before), phrase.Many(int64(e.Tasks[0].Questions), "question"), about(e.Tasks[0].Chance))
 		}
 	}
 	return s

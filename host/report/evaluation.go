@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"pare/plugin"
+	"pare/plugin/phrase"
 )
 
 // evaluationDocument is what an evaluation says by itself.
@@ -96,7 +97,7 @@ func model(what string, m plugin.Measured) fact {
 func corpora(use string, list []plugin.CorpusInfo) []fact {
 	var facts []fact
 	for _, c := range list {
-		facts = append(facts, fact{use, fmt.Sprintf("%s, %s, %s", plain(c.Name), many(int64(c.Documents), "document"), plain(c.Digest))})
+		facts = append(facts, fact{use, fmt.Sprintf("%s, %s, %s", plain(c.Name), phrase.Many(int64(c.Documents), "document"), plain(c.Digest))})
 	}
 	return facts
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/ollama/ollama/format"
 
 	"pare/plugin"
+	"pare/plugin/phrase"
 )
 
 // none stands where a number is not known.
@@ -39,28 +40,9 @@ func fixed(v float64, digits int) string {
 	}
 	s := strconv.FormatFloat(v, 'f', digits, 64)
 	if digits == 0 {
-		return thousands(s)
+		return phrase.Thousands(s)
 	}
 	return s
-}
-
-func thousands(s string) string {
-	first := 0
-	if s[0] == '-' {
-		first = 1
-	}
-	for i := len(s) - 3; i > first; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// many writes a number of things: "1 chunk", "12,345 tokens".
-func many(n int64, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return thousands(strconv.FormatInt(n, 10)) + " " + what
 }
 
 // known tells whether there is an interval to show.

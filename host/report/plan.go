@@ -6,6 +6,7 @@ import (
 
 	"pare/plugin"
 	"pare/plugin/layers"
+	"pare/plugin/phrase"
 )
 
 // considered is how many of the sets that were not chosen are shown.
@@ -37,7 +38,7 @@ func planSection(r plugin.Report) section {
 	t := table{Caption: "Next best", Align: "lrrr", Head: []string{"removed", score(p.Criterion), "95% interval", "best in"}}
 	for _, c := range p.Alternatives[:min(considered, len(p.Alternatives))] {
 		d := digits(p.Criterion)
-		t.Rows = append(t.Rows, []string{abridge(layers.Format(c.Remove), 40), fixed(c.Score, d), interval(c, d), about(c.Wins)})
+		t.Rows = append(t.Rows, []string{abridge(layers.Format(c.Remove), 40), fixed(c.Score, d), interval(c, d), wins(c)})
 	}
 	if len(t.Rows) > 0 {
 		s.Tables = []table{t}
@@ -84,11 +85,12 @@ func why(p plugin.Plan) string {
 	if byLoss(p.Criterion) {
 		what = "without them the log-loss changes by " + signed(c.Score, d) + " nats a token"
 	}
-	if known(c.Low, c.High) {
+	drawn := known(c.Low, c.High) // of one chunk there are no resamplings
+	if drawn {
 		what += fmt.Sprintf(" (95%%: %s)", interval(c, d))
 	}
-	s := fmt.Sprintf("chosen by %s: %s, on %s", plain(p.Criterion), what, many(p.Tokens, "token"))
-	if c.Wins > 0 {
+	s := fmt.Sprintf("chosen by %s: %s, on %s", plain(p.Criterion), what, phrase.Many(p.Tokens, "token"))
+	if drawn && c.Wins > 0 {
 		s += fmt.Sprintf("; best in %s of resamplings", about(c.Wins))
 	}
 	return s
@@ -99,6 +101,14 @@ func interval(c plugin.Candidate, digits int) string {
 		return none
 	}
 	return fixed(c.Low, digits) + " to " + fixed(c.High, digits)
+}
+
+// wins is in what share of the resamplings a candidate was best.
+func wins(c plugin.Candidate) string {
+	if !known(c.Low, c.High) {
+		return none
+	}
+	return about(c.Wins)
 }
 
 // strip tells of each layer whether the plan removes it; it is empty where the

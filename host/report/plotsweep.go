@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"pare/plugin"
+	"pare/plugin/phrase"
 )
 
 // PlotSweep draws a sweep as "png" or "svg": what is lost (the ratio of the
@@ -23,7 +24,7 @@ func PlotSweep(w io.Writer, format string, s plugin.Sweep) error {
 	c := chart{
 		title: plain(s.Model.Name) + ": what removing layers costs",
 		subtitle: fmt.Sprintf("%s; perplexity %s without a cut, on %s in %s; layers bypassed, no file written",
-			many(int64(s.Model.Layers), "layer"), number(s.Before.Before.Value), many(s.Before.Tokens, "token"), many(int64(s.Before.Chunks), "chunk")),
+			phrase.Many(int64(s.Model.Layers), "layer"), number(s.Before.Before.Value), phrase.Many(s.Before.Tokens, "token"), phrase.Many(int64(s.Before.Chunks), "chunk")),
 	}
 	for i, name := range names {
 		c.keys = append(c.keys, key{clip(plain(name), widest), marks[i%len(marks)], true})

@@ -7,6 +7,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 
 	"pare/plugin"
+	"pare/plugin/phrase"
 )
 
 // PlotTraining draws how the training of a repair went as "png" or "svg": its loss
@@ -25,7 +26,7 @@ func PlotTraining(w io.Writer, format, model string, r plugin.Repaired) error {
 	p.add(series{mark: everyStep, points: loss}, series{mark: measured, points: held})
 	c := chart{
 		title:    plain(model) + ": training what is left",
-		subtitle: fmt.Sprintf("%s; %s parameters trained, %s seen", plain(r.Settings.Method), parameters(uint64(max(0, t.Trained))), many(t.Tokens, "token")),
+		subtitle: fmt.Sprintf("%s; %s parameters trained, %s seen", plain(r.Settings.Method), parameters(uint64(max(0, t.Trained))), phrase.Many(t.Tokens, "token")),
 		keys:     []key{{"trained on", draw.GlyphStyle{Color: everyStep.Color}, true}, {"held out", measured, true}},
 		panels:   []*panel{p},
 	}

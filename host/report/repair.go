@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pare/plugin"
+	"pare/plugin/phrase"
 )
 
 // uncut is the stage of a repair that the others are held against.
@@ -38,7 +39,7 @@ func repairSection(name string, r plugin.Repaired) section {
 	}
 	if a := r.Adapter; a != nil {
 		s.After = append(s.After, fmt.Sprintf("Stored as an adapter of %s beside the model, %s. Its scores, speeds and memory are those of the model with it merged in F16.",
-			many(int64(a.Tensors), "tensor"), size(a.Bytes)))
+			phrase.Many(int64(a.Tensors), "tensor"), size(a.Bytes)))
 	} else if m := r.Merge; m != nil {
 		s.After = append(s.After, merged(*m, r.Training != nil))
 	}
@@ -52,7 +53,7 @@ func learntFrom(data []plugin.CorpusInfo) string {
 		if c.Name == plugin.DataSelf {
 			name = "answers of the uncut model"
 		}
-		names = append(names, fmt.Sprintf("%s (%s)", name, many(int64(c.Documents), "document")))
+		names = append(names, fmt.Sprintf("%s (%s)", name, phrase.Many(int64(c.Documents), "document")))
 	}
 	if len(names) == 0 {
 		return ""
@@ -84,12 +85,12 @@ func stages(list []plugin.StageScore) table {
 // closedForm words a fit. What it leaves is a share of what the cut alone leaves.
 func closedForm(l plugin.LinearFit) string {
 	return fmt.Sprintf("Closed form: layer %d makes up for the cut by a linear map, fitted to %s with a ridge of %s; on other text %s of the cut's error is left.",
-		l.Layer, many(l.Tokens, "token"), number(l.Ridge), percent(l.Error))
+		l.Layer, phrase.Many(l.Tokens, "token"), number(l.Ridge), percent(l.Error))
 }
 
 // trained words a training.
 func trained(t plugin.Training, settings plugin.Repair) string {
-	s := fmt.Sprintf("Training: %s parameters, %s seen", parameters(uint64(max(0, t.Trained))), many(t.Tokens, "token"))
+	s := fmt.Sprintf("Training: %s parameters, %s seen", parameters(uint64(max(0, t.Trained))), phrase.Many(t.Tokens, "token"))
 	if d := duration(t); d > 0 {
 		s += " in about " + d.String()
 	}
@@ -123,12 +124,12 @@ func duration(t plugin.Training) time.Duration {
 
 // merged words what became of the changes in the file, and what they cost it.
 func merged(m plugin.Merge, trained bool) string {
-	s := "Merged into " + many(int64(m.Tensors), "tensor")
+	s := "Merged into " + phrase.Many(int64(m.Tensors), "tensor")
 	if trained {
 		s += fmt.Sprintf(": %s of the gain in held-out loss is kept", percent(m.Kept))
 	}
 	if m.Tuned > 0 {
-		s += fmt.Sprintf(", after %s that tuned the scales of what was rounded", many(int64(m.Tuned), "step"))
+		s += fmt.Sprintf(", after %s that tuned the scales of what was rounded", phrase.Many(int64(m.Tuned), "step"))
 	}
 	if len(m.Promoted) == 0 {
 		return s + "; every tensor keeps its type."

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"pare/plugin"
+	"pare/plugin/phrase"
 )
 
 // repairFacts say by which settings a model was repaired, and on which text.
@@ -28,10 +29,10 @@ func repairSettings(r plugin.Repair) string {
 	add(r.Alpha > 0, "alpha %s", plainly(r.Alpha))
 	add(r.Dropout > 0, "dropout %s", plainly(r.Dropout))
 	add(r.Bits > 0, "frozen weights in %d bits", r.Bits)
-	add(r.Steps > 0, "%s of %d × %s", many(int64(r.Steps), "step"), r.Batch, many(int64(r.Length), "token"))
+	add(r.Steps > 0, "%s of %d × %s", phrase.Many(int64(r.Steps), "step"), r.Batch, phrase.Many(int64(r.Length), "token"))
 	add(r.Accumulate > 1, "each in %d parts", r.Accumulate)
 	add(r.LearningRate > 0, "learning rate %s", plainly(r.LearningRate))
-	add(r.WarmUp > 0, "%s of warm-up", many(int64(r.WarmUp), "step"))
+	add(r.WarmUp > 0, "%s of warm-up", phrase.Many(int64(r.WarmUp), "step"))
 	add(r.Clip > 0, "gradients clipped at %s", plainly(r.Clip))
 	add(r.Steps > 0, "seed %d", r.Seed)
 	add(r.Adapter, "as an adapter, not merged")

@@ -6,6 +6,7 @@ import (
 
 	"pare/plugin"
 	"pare/plugin/layers"
+	"pare/plugin/phrase"
 )
 
 // widest is the longest name of a model that a table shows in full.
@@ -100,14 +101,14 @@ func rate(perSecond float64) string {
 func legend(e *plugin.Evaluation) string {
 	s := "Intervals (±, to) are of 95%"
 	if e.Speed != nil && e.Speed.Pairs > 0 {
-		s += fmt.Sprintf("; of the speeds, the lowest to the highest of %s", many(int64(e.Speed.Pairs), "pair"))
+		s += fmt.Sprintf("; of the speeds, the lowest to the highest of %s", phrase.Many(int64(e.Speed.Pairs), "pair"))
 	}
 	s += "."
 	if len(e.Text) > 0 {
-		s += fmt.Sprintf(" Text: %s in %s.", many(e.Text[0].Tokens, "token"), many(int64(e.Text[0].Chunks), "chunk"))
+		s += fmt.Sprintf(" Text: %s in %s.", phrase.Many(e.Text[0].Tokens, "token"), phrase.Many(int64(e.Text[0].Chunks), "chunk"))
 	}
 	if len(e.Tasks) > 0 {
-		s += fmt.Sprintf(" Tasks: %s, of which guessing gets %s.", many(int64(e.Tasks[0].Questions), "question"), about(e.Tasks[0].Chance))
+		s += fmt.Sprintf(" Tasks: %s, of which guessing gets %s.", phrase.Many(int64(e.Tasks[0].Questions), "question"), about(e.Tasks[0].Chance))
 	}
 	return s
 }

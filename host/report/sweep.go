@@ -6,6 +6,7 @@ import (
 
 	"pare/plugin"
 	"pare/plugin/layers"
+	"pare/plugin/phrase"
 )
 
 // sweepDocument is what a sweep says.
@@ -16,8 +17,8 @@ func sweepDocument(s plugin.Sweep) document {
 	}}
 	d.Where = append(append(d.Where, corpora("text", s.Corpora)...), fact{"protocol", plain(s.Protocol)})
 	lead := fmt.Sprintf("%s: %s, %s; perplexity %s on %s in %s. No file was written: each row is the model run without these layers.",
-		plain(s.Model.Name), many(int64(s.Model.Layers), "layer"), size(s.Model.Bytes), pm(&s.Before.Before),
-		many(s.Before.Tokens, "token"), many(int64(s.Before.Chunks), "chunk"))
+		plain(s.Model.Name), phrase.Many(int64(s.Model.Layers), "layer"), size(s.Model.Bytes), pm(&s.Before.Before),
+		phrase.Many(s.Before.Tokens, "token"), phrase.Many(int64(s.Before.Chunks), "chunk"))
 	list := cuts(s)
 	tried := section{Title: "What was tried", Text: []string{lead}, Notes: notes(s.Notes)}
 	if len(list) > 0 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"pare/plugin"
+	"pare/plugin/phrase"
 )
 
 // What it takes to trust an evaluation without a warning.
@@ -42,7 +43,7 @@ func TextNotes(s plugin.TextScore) []string {
 		notes = append(notes, "one chunk of text: no interval can be given, and another text may say otherwise")
 	case s.Chunks < enoughChunks:
 		notes = append(notes, fmt.Sprintf("little text: %s in %s; the intervals are uncertain themselves",
-			many(s.Tokens, "token"), many(int64(s.Chunks), "chunk")))
+			phrase.Many(s.Tokens, "token"), phrase.Many(int64(s.Chunks), "chunk")))
 	}
 	if s.KL == nil {
 		return notes
@@ -91,7 +92,7 @@ func answerNotes(g *plugin.Generation) []string {
 	}
 	if g.LanguageChanged > 0 {
 		notes = append(notes, fmt.Sprintf("%d of %s in another language or script than the original's",
-			g.LanguageChanged, many(int64(g.Prompts), "answer")))
+			g.LanguageChanged, phrase.Many(int64(g.Prompts), "answer")))
 	}
 	return notes
 }

@@ -38,7 +38,7 @@ func TestNotes(t *testing.T) {
 	}
 	for want, change := range map[string]func(*plugin.Evaluation){
 		"one chunk of text":                 func(e *plugin.Evaluation) { e.Text[0].Chunks = 1 },
-		"little text: 10000 tokens in 9 ch": func(e *plugin.Evaluation) { e.Text[0].Chunks = 9 },
+		"little text: 10,000 tokens in 9 ch": func(e *plugin.Evaluation) { e.Text[0].Chunks = 9 },
 		"KL is only known to be between":    func(e *plugin.Evaluation) { e.Text[0].KL = estimateOf(0.39, 0.15) },
 		"perplexity hardly rose, from 25.2": func(e *plugin.Evaluation) {
 			e.Text[0].KL, e.Text[0].Rise = estimateOf(0.83, 0.05), estimateOf(0.15, 0.03)
@@ -73,7 +73,7 @@ func TestSpeedNotes(t *testing.T) {
 
 func TestTextNotesOfOneModel(t *testing.T) {
 	s := plugin.TextScore{Style: All, Chunks: 3, Tokens: 1500, Before: *estimateOf(20, 9)}
-	if notes := TextNotes(s); !slices.Equal(notes, []string{"little text: 1500 tokens in 3 chunks; the intervals are uncertain themselves"}) {
+	if notes := TextNotes(s); !slices.Equal(notes, []string{"little text: 1,500 tokens in 3 chunks; the intervals are uncertain themselves"}) {
 		t.Errorf("%q", notes)
 	}
 }

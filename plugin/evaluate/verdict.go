@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"pare/plugin"
+	"pare/plugin/phrase"
 )
 
 // Judge says what to do with the second model of an evaluation. It rests on KL
@@ -150,7 +151,7 @@ func taskReason(s plugin.TaskScore) string {
 	case !aboveChance(s):
 		return reason + fmt.Sprintf(" (guessing gets %s)", percent(s.Chance))
 	case s.Change.Low <= 0 && s.Change.High >= 0:
-		return reason + fmt.Sprintf(" (within the noise of %s)", many(int64(s.Questions), "question"))
+		return reason + fmt.Sprintf(" (within the noise of %s)", phrase.Many(int64(s.Questions), "question"))
 	case left <= 0:
 		return reason + " (none of those above chance left)"
 	default:
@@ -216,12 +217,4 @@ func suffering(worst []sufferer, say string) string {
 // percent writes a share to a tenth of a percent: "12.8%", "50%".
 func percent(share float64) string {
 	return strconv.FormatFloat(math.Round(1000*share)/10, 'f', -1, 64) + "%"
-}
-
-// many writes a number of things: "1 chunk", "5 chunks".
-func many(n int64, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

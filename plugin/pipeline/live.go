@@ -11,6 +11,7 @@ import (
 	"pare/convert"
 	"pare/plugin"
 	"pare/plugin/layers"
+	"pare/plugin/phrase"
 	"pare/plugin/profile"
 	"pare/plugin/traffic"
 )
@@ -37,7 +38,7 @@ func measureLive(m plugin.Model, shape convert.Model, c plugin.Corpus) (plugin.P
 	}
 	deltas := traffic.Deltas(m.Digest, chunks)
 	if all.Delta.All.Tokens == 0 {
-		return plugin.Profile{}, nil, plugin.Errorf(plugin.NotFound, "no traffic of %s was measured; `pare trace %s --sample 10%%` begins to", m.Name, m.Name)
+		return plugin.Profile{}, nil, plugin.Errorf(plugin.NotFound, "no traffic of %s was measured", m.Name)
 	}
 	prof, err := profile.New(deltas)
 	if err == nil {
@@ -66,7 +67,7 @@ func (c choice) noteLive(plan *plugin.Plan, prof plugin.Profile, folder string) 
 	note := func(format string, args ...any) {
 		plan.Notes = append(slices.Clone(plan.Notes), fmt.Sprintf(format, args...))
 	}
-	note("distances are of %s: %d tokens of %d requests, %s to %s UTC", info.Name, prof.Tokens, info.Documents, info.From.Format(minute), info.To.Format(minute))
+	note("distances are of %s: %s of %s, %s to %s UTC", info.Name, phrase.Many(prof.Tokens, "token"), phrase.Many(int64(info.Documents), "request"), info.From.Format(minute), info.To.Format(minute))
 	if len(plan.Text) > 0 {
 		of := "Pare's own text"
 		if name := plan.Text[0].Name; name != defaultCorpus {
@@ -99,7 +100,15 @@ func (c choice) noteLive(plan *plugin.Plan, prof plugin.Profile, folder string) 
 		note("by distance alone this traffic and the text of the kept profile favour the same layers, %s", layers.Format(byText.Remove))
 		return nil
 	}
-	note("by distance alone this traffic favours layers %s, in %.0f%% of resamplings, and the text of the kept profile layers %s, in %.0f%%",
-		layers.Format(byTraffic.Remove), 100*byTraffic.Chosen.Wins, layers.Format(byText.Remove), 100*byText.Chosen.Wins)
+	note("by distance alone this traffic favours layers %s, and the text of the kept profile layers %s", favoured(byTraffic), favoured(byText))
 	return nil
+}
+
+// favoured names the layers that a plan removes, and how sure it is of them.
+func favoured(p plugin.Plan) string {
+	s := layers.Format(p.Remove)
+	if p.Chunks > 1 { // of one there is nothing to draw
+		s += fmt.Sprintf(", in %.0f%% of resamplings", 100*p.Chosen.Wins)
+	}
+	return s
 }

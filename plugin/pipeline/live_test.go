@@ -74,7 +74,7 @@ func TestPlanByTraffic(t *testing.T) {
 				t.Errorf("layers %v would go, want 1 and 2", plan.Remove)
 			}
 			notes := strings.Join(plan.Notes, "\n")
-			want := []string{"12000 tokens of 40 requests, 2026-03-01 12:00 to 2026-03-02 07:00 UTC"}
+			want := []string{"12,000 tokens of 40 requests, 2026-03-01 12:00 to 2026-03-02 07:00 UTC"}
 			if kept {
 				want = append(want, "this traffic favours layers 1-2, in 100% of resamplings, and the text of the kept profile layers")
 			} else {
@@ -109,7 +109,7 @@ func TestTrafficThatTellsNothing(t *testing.T) {
 		kind  plugin.Kind
 		says  string
 	}{
-		"nothing":      {traffic.Chunk{Requests: 1, Skipped: 5}, plugin.NotFound, "pare trace tiny"},
+		"nothing":      {traffic.Chunk{Requests: 1, Skipped: 5}, plugin.NotFound, "no traffic of tiny was measured"},
 		"other layers": {other, plugin.Refused, "8 layers and 3 were seen"},
 	} {
 		if err := traffic.Snapshot(r.Corpus.Path, []traffic.Chunk{c.chunk}); err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"pare/plugin"
 	"pare/plugin/layers"
+	"pare/plugin/phrase"
 )
 
 // What it takes to trust a plan without a warning. A percentile interval from
@@ -44,15 +45,15 @@ func (r *request) amount(f *field) []string {
 		note("not scored: nothing was traced after the last layer, which is among those removed")
 	case r.last && s.tokens < enoughRows:
 		note("the last-token mean rests on %s and is mostly noise below %d: trace more texts or use all tokens",
-			many(s.tokens, "output row"), enoughRows)
+			phrase.Many(s.tokens, "output row"), enoughRows)
 	case lastGoes:
-		note("the last layer goes too: its distance is known for %s only, of %s", many(s.out, "output row"), many(s.tokens, "token"))
+		note("the last layer goes too: its distance is known for %s only, of %s", phrase.Many(s.out, "output row"), phrase.Many(s.tokens, "token"))
 	}
 	if len(s.chunks) == 1 {
 		note("one chunk of text: the interval is unknown, and another text may favour other layers")
 	} else if len(s.chunks) < enoughChunks || !r.last && s.tokens < enoughTokens {
 		note("little text: %s in %s; the interval is uncertain, and another text may favour other layers",
-			many(s.tokens, "token"), many(int64(len(s.chunks)), "chunk"))
+			phrase.Many(s.tokens, "token"), phrase.Many(int64(len(s.chunks)), "chunk"))
 	}
 	if n := len(layers.Runs(r.remove)); n > 1 && f.scored && r.by.name == "angular" {
 		note("the layers form %d blocks: the score is the sum of their distances", n)
@@ -69,7 +70,7 @@ func (r *request) rivals(f *field) []string {
 	var notes []string
 	if best := f.others[0]; best.score < f.chosen.score {
 		note := fmt.Sprintf("%s would score better by %s, %.4g against %.4g", layers.Phrase(best.remove), r.by.name, best.score, f.chosen.score)
-		if len(best.draws) > 0 {
+		if len(best.draws) > 0 && len(f.sample.chunks) > 1 {
 			note += fmt.Sprintf(", in %.0f%% of resamplings", 100*best.beats(f.chosen))
 		}
 		notes = append(notes, note+"; the request names the layers, so they stay chosen")
@@ -99,20 +100,12 @@ func trouble(total *plugin.TraceDelta) []string {
 		if f.Counted {
 			fate = "traced, but"
 		}
-		notes = append(notes, fmt.Sprintf("%s %s %s", many(f.Graphs, "graph"), fate, f.Reason))
+		notes = append(notes, fmt.Sprintf("%s %s %s", phrase.Many(f.Graphs, "graph"), fate, f.Reason))
 	}
 	seen := total.All.Tokens + total.First.Tokens + total.LeftOut
 	if missing := total.Expected - seen; float64(missing) > lost*float64(total.Expected) {
 		notes = append(notes, fmt.Sprintf("%s of %d expected were not traced; a prompt that shares its beginning with an earlier one is not computed again",
-			many(missing, "token"), total.Expected))
+			phrase.Many(missing, "token"), total.Expected))
 	}
 	return notes
-}
-
-// many writes a number of things: "1 token", "5 tokens".
-func many(n int64, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

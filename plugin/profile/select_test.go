@@ -267,7 +267,7 @@ func TestNamedLayersAreScoredAndStay(t *testing.T) {
 	}{
 		{[]int{4, 2, 3}, "angular", "layers 6-8 would score better by angular, 0.03"},
 		{[]int{2, 6}, "angular", "2 blocks"},
-		{[]int{10, 11}, "angular", "known for 40 output rows only, of 10000 tokens"},
+		{[]int{10, 11}, "angular", "known for 40 output rows only, of 10,000 tokens"},
 		{[]int{0, 1}, "influence", "would score better by influence"},
 		{[]int{0, 1}, "deepest", "layers 9-10 would score better by deepest, 1 against 10"},
 	} {
@@ -331,7 +331,7 @@ func TestNotesTellWhatIsUncertain(t *testing.T) {
 	if p, err = Select(in, plugin.Selection{Layers: 3, Criterion: "angular"}, nil); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"2000 tokens in 4 chunks", "1 graph not traced: the graph was split", "2 graphs traced, but some tokens were left out", "250 tokens of 2554 expected"} {
+	for _, want := range []string{"2,000 tokens in 4 chunks", "1 graph not traced: the graph was split", "2 graphs traced, but some tokens were left out", "250 tokens of 2554 expected"} {
 		if !noted(p, want) {
 			t.Errorf("no note says %q: %q", want, p.Notes)
 		}

@@ -19,7 +19,7 @@ import (
 type Chunk struct {
 	Label     string            // that the requests bore; "" if none, or several at a time
 	From, To  time.Time         // first and last of it
-	Requests  int64             // answered
+	Requests  int64             // to the runner, answered or given up
 	Prompt    int64             // tokens of their prompts, those that came from the runner's cache too
 	Generated int64             // tokens that the model made
 	Skipped   int64             // tokens computed and, by lot, not measured
