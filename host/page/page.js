@@ -395,7 +395,7 @@ async function showTraffic() {
   const labels = status?.labels ?? [], sum = (field) => labels.reduce((n, l) => n + l[field], 0);
   const said = [];
   if (labels.length) said.push(sum("requests") + " requests, " + sum("measured_tokens") + " tokens measured");
-  if (status?.sample > 0) said.push("of the passes " + +(100 * status.sample).toPrecision(3) + "% by lot");
+  if (status?.sample > 0) said.push(status.sample < 1 ? +(100 * status.sample).toPrecision(3) + "% of the passes are measured, by lot" : "all passes are measured");
   if (status?.note) said.push(status.note);
   $("traffic").textContent = said.join("; ");
   offer(labels, sum("measured_tokens"));
