@@ -14,6 +14,7 @@ import (
 
 	"pare/host/score"
 	"pare/host/score/engine"
+	"pare/plugin/background"
 )
 
 // newScorer is the scoring process, which the server starts. It is not for people.
@@ -25,6 +26,9 @@ func newScorer() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			c.SilenceUsage = true
 			slog.SetDefault(logutil.NewLogger(os.Stderr, envconfig.LogLevel()))
+			if err := background.GiveWay(); err != nil {
+				slog.Warn("requests may wait for this process", "error", err)
+			}
 			// It ends with the server, not before: Ctrl-C reaches both.
 			signal.Ignore(os.Interrupt, syscall.SIGTERM)
 			out, err := engine.TakeStdout()

@@ -37,9 +37,9 @@ func TestNotes(t *testing.T) {
 		t.Errorf("nothing measured: %q", notes)
 	}
 	for want, change := range map[string]func(*plugin.Evaluation){
-		"one chunk of text":                 func(e *plugin.Evaluation) { e.Text[0].Chunks = 1 },
+		"one chunk of text":                  func(e *plugin.Evaluation) { e.Text[0].Chunks = 1 },
 		"little text: 10,000 tokens in 9 ch": func(e *plugin.Evaluation) { e.Text[0].Chunks = 9 },
-		"KL is only known to be between":    func(e *plugin.Evaluation) { e.Text[0].KL = estimateOf(0.39, 0.15) },
+		"KL is only known to be between":     func(e *plugin.Evaluation) { e.Text[0].KL = estimateOf(0.39, 0.15) },
 		"perplexity hardly rose, from 25.2": func(e *plugin.Evaluation) {
 			e.Text[0].KL, e.Text[0].Rise = estimateOf(0.83, 0.05), estimateOf(0.15, 0.03)
 		},
