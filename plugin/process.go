@@ -16,7 +16,6 @@ import (
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
-	"pare/plugin/background"
 	"pare/plugin/internal/pb"
 )
 
@@ -54,9 +53,6 @@ func (p *grpcPlugin) GRPCClient(_ context.Context, b *goplugin.GRPCBroker, conn 
 func Serve(p Pruner) {
 	go exitWithParent()
 	slog.SetDefault(slog.New(newLineHandler(os.Stderr)))
-	if err := background.GiveWay(); err != nil {
-		slog.Warn("requests may wait for the plugin", "error", err)
-	}
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig: handshake,
 		Plugins:         goplugin.PluginSet{prunerName: &grpcPlugin{impl: p}},

@@ -3,11 +3,19 @@
 package main
 
 import (
+	"log/slog"
+
 	"pare/plugin"
+	"pare/plugin/background"
 	"pare/plugin/pipeline"
 )
 
 // version is set by the Makefile when linking.
 var version = "dev"
 
-func main() { plugin.Serve(pipeline.Pipeline{Version: version}) }
+func main() {
+	if err := background.GiveWay(); err != nil {
+		slog.Warn("requests may wait for the plugin", "error", err)
+	}
+	plugin.Serve(pipeline.Pipeline{Version: version})
+}
