@@ -89,6 +89,10 @@ type Candidate struct {
 	Wins   float64 `json:"wins"`
 }
 
+// Drawn tells whether there is an interval: of one chunk there are no resamplings, and
+// Wins says nothing either.
+func (c Candidate) Drawn() bool { return c.High > c.Low }
+
 // A Report tells what a job did.
 type Report struct {
 	Version    int       `json:"version"`

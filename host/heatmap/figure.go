@@ -70,7 +70,7 @@ func score(p *plugin.Plan) string {
 		unit = " nats a token"
 	}
 	s := fmt.Sprintf("%.4g%s", c.Score, unit)
-	if c.High > c.Low { // of one chunk there is no interval
+	if c.Drawn() {
 		s += fmt.Sprintf(" (95%%: %.4g to %.4g)", c.Low, c.High)
 	}
 	return s

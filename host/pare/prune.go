@@ -121,7 +121,7 @@ func printAlternatives(w io.Writer, p plugin.Plan) {
 			fmt.Fprintln(w, "next best:")
 		}
 		fmt.Fprintf(w, "  %-12s %.4f", layers.Format(a.Remove), a.Score)
-		if a.High > a.Low { // of one chunk there is no interval
+		if a.Drawn() {
 			fmt.Fprintf(w, " (%.4f-%.4f)", a.Low, a.High)
 		}
 		fmt.Fprintln(w)
