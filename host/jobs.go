@@ -23,11 +23,11 @@ type jobs struct {
 	pruner func() (plugin.Pruner, error) // the running plugin
 	lend   func(*record) *lent
 	log    *slog.Logger
-	live   *live.Tracer // knows the traffic that layers may be chosen by
+	live   *live.Tracer  // knows the traffic that layers may be chosen by
+	turn   chan struct{} // holds one token while a job works
 
 	mu      sync.Mutex
 	running map[string]*job
-	models  map[string]chan struct{} // digest -> holds one token while a job works on the model
 	wg      sync.WaitGroup
 	closed  bool
 }
@@ -35,7 +35,7 @@ type jobs struct {
 func newJobs(folder string, pruner func() (plugin.Pruner, error), lend func(*record) *lent, live *live.Tracer, log *slog.Logger) (*jobs, error) {
 	js := &jobs{
 		folder: folder, pruner: pruner, lend: lend, log: log, live: live,
-		running: map[string]*job{}, models: map[string]chan struct{}{},
+		running: map[string]*job{}, turn: make(chan struct{}, 1),
 	}
 	for _, d := range []string{js.jobsFolder(), js.profilesFolder()} {
 		if err := os.MkdirAll(d, 0o700); err != nil {

@@ -115,6 +115,44 @@ func TestTheSameRequestJoinsTheRunningJob(t *testing.T) {
 	}
 }
 
+func TestJobsTakeTurns(t *testing.T) {
+	working, release := make(chan string), make(chan struct{})
+	js := testJobs(t, &scripted{prune: func(_ context.Context, j plugin.Job, _ plugin.Host, _ func(plugin.Event)) (plugin.Report, error) {
+		working <- j.ID
+		<-release
+		return plugin.Report{}, nil
+	}})
+	first, err := js.prune(request("small", 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id := <-working; id != first.id {
+		t.Fatalf("%s works, want %s", id, first.id)
+	}
+	putModel(t, "other", tiny(t, 8, 2))
+	second, err := js.prune(client.PruneRequest{Model: "other", Name: "tiny", Layers: new(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan string, 1)
+	go second.follow(t.Context(), func(p client.Progress) { told <- p.Status })
+	select {
+	case id := <-working:
+		t.Fatalf("%s works beside %s", id, first.id)
+	case status := <-told:
+		if !strings.HasPrefix(status, "waiting") {
+			t.Errorf("the second job says %q", status)
+		}
+	}
+	close(release)
+	if id := <-working; id != second.id {
+		t.Errorf("%s works, want %s", id, second.id)
+	}
+	if _, err := finish(t, second, nil); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestALostPluginIsTriedAgain(t *testing.T) {
 	for lost, want := range map[int]plugin.Kind{lives - 1: -1, lives: plugin.Unavailable} {
 		var calls int

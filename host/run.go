@@ -18,7 +18,7 @@ const lives = 3
 
 // run does the job and tells its followers and its record how it ended.
 func (js *jobs) run(ctx context.Context, j *job, rec *record) {
-	result, err := js.exclusive(ctx, j, rec)
+	result, err := js.inTurn(ctx, j, rec)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
@@ -71,14 +71,16 @@ func clean(folder string) error {
 	return err
 }
 
-// exclusive calls the plugin while no other job works on the same model, again
-// when the plugin process is lost: it goes on from what is in the folders.
-func (js *jobs) exclusive(ctx context.Context, j *job, rec *record) (client.Progress, error) {
-	release, err := js.hold(ctx, j, rec.Digest)
-	if err != nil {
-		return client.Progress{}, err
+// inTurn calls the plugin while no other job works: two at once take each other's
+// cores and memory and are both late. It calls again when the plugin process is
+// lost, which goes on from what is in the folders.
+func (js *jobs) inTurn(ctx context.Context, j *job, rec *record) (client.Progress, error) {
+	if !rec.Corpus.Live || rec.Kind != client.KindProfile { // what is known of the traffic is told at once
+		if err := js.takeTurn(ctx, j); err != nil {
+			return client.Progress{}, err
+		}
+		defer func() { <-js.turn }()
 	}
-	defer release()
 	again := func(err error) {
 		js.log.Warn("the plugin was lost; the job goes on in a new one", "job", j.id, "error", err)
 		j.report(plugin.Event{Stage: "plugin", Status: "the plugin crashed; starting it again"})
@@ -86,26 +88,20 @@ func (js *jobs) exclusive(ctx context.Context, j *job, rec *record) (client.Prog
 	return callPlugin(ctx, js.pruner, again, func(p plugin.Pruner) (client.Progress, error) { return js.call(ctx, p, j, rec) })
 }
 
-// hold waits until no other job works on the model.
-func (js *jobs) hold(ctx context.Context, j *job, digest string) (release func(), err error) {
-	js.mu.Lock()
-	token := js.models[digest]
-	if token == nil {
-		token = make(chan struct{}, 1)
-		js.models[digest] = token
-	}
-	js.mu.Unlock()
+// takeTurn waits until the jobs that were asked for before have ended.
+func (js *jobs) takeTurn(ctx context.Context, j *job) error {
 	select {
-	case token <- struct{}{}:
+	case js.turn <- struct{}{}:
+		return nil
 	default:
-		j.report(plugin.Event{Stage: "wait", Status: "waiting for another job on this model"})
-		select {
-		case token <- struct{}{}:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
 	}
-	return func() { <-token }, nil
+	j.report(plugin.Event{Stage: "wait", Status: "waiting for another job to end (pare jobs shows it)"})
+	select {
+	case js.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // call is one call of the plugin.
