@@ -88,6 +88,9 @@ func (js *jobs) profile(r client.ProfileRequest) (*job, error) {
 	if err := with.takeChoosing(js, s, r.Corpus, &rec.Corpus); err != nil {
 		return nil, err
 	}
+	if r.Corpus != nil && r.Corpus.Name != "" {
+		rec.What += " of " + r.Corpus.Name
+	}
 	return js.start(rec, with, always)
 }
 

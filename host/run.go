@@ -95,7 +95,7 @@ func (js *jobs) takeTurn(ctx context.Context, j *job) error {
 		return nil
 	default:
 	}
-	j.report(plugin.Event{Stage: "wait", Status: "waiting for another job to end (pare jobs shows it)"})
+	j.report(plugin.Event{Stage: client.StageWait, Status: "waiting for another job to end (pare jobs shows it)"})
 	select {
 	case js.turn <- struct{}{}:
 		return nil

@@ -90,6 +90,9 @@ type Progress struct {
 	Sweep      *plugin.Sweep      `json:"sweep,omitempty"`
 }
 
+// StageWait is the stage of a job whose turn has not come; the others are the plugin's.
+const StageWait = "wait"
+
 // States of a job.
 const (
 	Running = "running"

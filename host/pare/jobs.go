@@ -42,11 +42,17 @@ func newJobs() *cobra.Command {
 	}
 	join.Flags().BoolVar(&asJSON, "json", false, "print progress as JSON lines")
 	cancel := &cobra.Command{
-		Use:   "cancel ID",
-		Short: "End a job and delete its work files",
-		Args:  cobra.ExactArgs(1),
+		Use:     "cancel ID...",
+		Aliases: []string{"rm"},
+		Short:   "End jobs and delete their work files",
+		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return client.FromEnvironment().Cancel(c.Context(), args[0])
+			for _, id := range args {
+				if err := client.FromEnvironment().Cancel(c.Context(), id); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}
 	c.AddCommand(join, cancel, newJobReport())
@@ -117,6 +123,8 @@ func state(j client.Job) string {
 		return j.State + ": " + j.Error
 	case j.DryRun:
 		return j.State + " (dry run)"
+	case j.Last != nil && j.Last.Stage == client.StageWait:
+		return "waiting"
 	case j.Last == nil || j.Last.Total == 0:
 		return j.State
 	}
