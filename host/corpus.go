@@ -40,7 +40,7 @@ type texts struct {
 type textFile struct {
 	name, file string // what the user calls it, and the file in the job's folder
 	data       []byte
-	live       []traffic.Chunk // instead of data
+	live       func() ([]traffic.Chunk, error) // instead of data
 	into       *plugin.Corpus
 }
 
@@ -62,19 +62,16 @@ func (t *texts) take(field, file string, c *client.Corpus, into *plugin.Corpus) 
 }
 
 // takeChoosing adds the corpus that layers of a model are chosen by. Traffic is taken
-// as it is now, once for a job: what comes while it runs, or until it is resumed,
+// as it is when the job starts, once: what comes while it runs, or until it is resumed,
 // changes nothing.
 func (t *texts) takeChoosing(js *jobs, s stored, c *client.Corpus, into *plugin.Corpus) error {
 	label, live := c.Traffic()
 	if !live {
 		return t.take("corpus", "corpus", c, into)
 	}
-	chunks, err := js.trafficOf(s, label)
-	if err != nil {
-		return err
-	}
 	t.digests = append(t.digests, c.Name)
-	t.files = append(t.files, textFile{name: c.Name, file: "live", live: chunks, into: into})
+	t.files = append(t.files, textFile{name: c.Name, file: "live", into: into,
+		live: func() ([]traffic.Chunk, error) { return js.trafficOf(s, label) }})
 	return nil
 }
 
@@ -185,7 +182,7 @@ func (t *texts) write(folder string) error {
 		*f.into = plugin.Corpus{Name: f.name, Path: filepath.Join(folder, f.file), Live: f.live != nil}
 		if f.live != nil {
 			if err := writeLive(f.into.Path, f.live); err != nil {
-				return noSpace(fmt.Errorf("keep the traffic for the job: %w", err))
+				return err
 			}
 			continue
 		}
@@ -197,11 +194,18 @@ func (t *texts) write(folder string) error {
 }
 
 // writeLive keeps traffic for a job, unless an earlier try of it has done so.
-func writeLive(path string, chunks []traffic.Chunk) error {
+func writeLive(path string, measured func() ([]traffic.Chunk, error)) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
-	return traffic.Snapshot(path, chunks)
+	chunks, err := measured()
+	if err != nil {
+		return err
+	}
+	if err := traffic.Snapshot(path, chunks); err != nil {
+		return noSpace(fmt.Errorf("keep the traffic for the job: %w", err))
+	}
+	return nil
 }
 
 // corpusText returns a request's text and what tells it from others in a job's

@@ -12,13 +12,13 @@ import (
 )
 
 // errAbandoned stops a job whose last follower has left.
-var errAbandoned = errors.New("nobody follows this job any more")
+var errAbandoned = errors.New("nobody follows this job any more; ask for it again to go on")
 
 // errDeleted stops a job that was cancelled for good.
 var errDeleted = errors.New("this job was cancelled")
 
 // errClosing stops all jobs when the server stops.
-var errClosing = errors.New("the server is stopping")
+var errClosing = plugin.Errorf(plugin.Unavailable, "the server is stopping; start it again and ask again: the job goes on from here")
 
 // grace is how long a job goes on without anybody following it, so that a
 // client may reconnect.
@@ -34,6 +34,7 @@ type job struct {
 	mu        sync.Mutex
 	lines     []client.Progress // the latest of each step; see sameStep
 	starts    []start           // of lines
+	newest    int               // of lines, the one that was told last
 	changed   chan struct{}     // closed and replaced at every change
 	followers int
 	leaving   *time.Timer
@@ -61,12 +62,14 @@ func (j *job) report(e plugin.Event) {
 	p := client.Progress{Job: j.id, Stage: e.Stage, Status: e.Status, Completed: e.Completed, Total: e.Total}
 	i := slices.IndexFunc(j.lines, func(l client.Progress) bool { return sameStep(l, e) })
 	if i < 0 {
+		i = len(j.lines)
 		j.lines = append(j.lines, p)
 		j.starts = append(j.starts, start{time.Now(), e.Completed})
 	} else {
 		p.Rate, p.Left = j.starts[i].pace(p)
 		j.lines[i] = p
 	}
+	j.newest = i
 	j.notify()
 }
 
@@ -101,14 +104,14 @@ func (j *job) notify() {
 	j.changed = make(chan struct{})
 }
 
-// latest is the newest line, if any.
+// latest is the line that was told last, if any.
 func (j *job) latest() *client.Progress {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if len(j.lines) == 0 {
 		return nil
 	}
-	p := j.lines[len(j.lines)-1]
+	p := j.lines[j.newest]
 	return &p
 }
 

@@ -77,7 +77,7 @@ func (js *jobs) interrupted() error {
 		r.State, r.Error = client.Stopped, "the server ended while this job ran; ask for it again to go on"
 		r.forgetTexts()
 		if err := r.save(); err != nil {
-			return err
+			js.log.Warn("cannot note that a job was stopped", "job", r.ID, "error", err)
 		}
 	}
 	return nil
@@ -141,7 +141,7 @@ func (js *jobs) start(rec *record, with texts, allowed func(before *record) erro
 		js.mu.Lock()
 	}
 	if js.closed {
-		return nil, plugin.Errorf(plugin.Unavailable, "the server is stopping")
+		return nil, errClosing
 	}
 	if err := js.sameName(rec); err != nil {
 		return nil, err
@@ -154,7 +154,7 @@ func (js *jobs) start(rec *record, with texts, allowed func(before *record) erro
 		return nil, err
 	}
 	if err := js.prepare(rec, with); err != nil {
-		if before == nil {
+		if rec.forgetTexts(); before == nil {
 			os.RemoveAll(rec.folder) // nothing in it is of use
 		}
 		return nil, err
@@ -237,8 +237,10 @@ func (js *jobs) join(id string) (*job, error) {
 	case client.Done:
 		last, err := js.outcome(rec)
 		j.end(last, err)
+	case client.Failed:
+		j.end(client.Progress{}, &pastError{rec.Code, fmt.Sprintf("job %s failed: %s", id, rec.Error)})
 	default:
-		j.end(client.Progress{}, plugin.Errorf(plugin.Unavailable, "job %s is %s: %s", id, rec.State, rec.Error))
+		j.end(client.Progress{}, plugin.Errorf(plugin.Unavailable, "job %s: %s", id, rec.Error))
 	}
 	return j, nil
 }

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"pare/gguf"
 	"pare/host/client"
 	"pare/plugin"
 )
@@ -153,6 +155,42 @@ func TestJobsTakeTurns(t *testing.T) {
 	}
 }
 
+func TestAKeptProfileWaitsForNobody(t *testing.T) {
+	working, release := make(chan struct{}), make(chan struct{})
+	js := testJobs(t, &scripted{
+		prune: func(context.Context, plugin.Job, plugin.Host, func(plugin.Event)) (plugin.Report, error) {
+			close(working)
+			<-release
+			return plugin.Report{}, nil
+		},
+		profile: func(context.Context, plugin.ProfileRequest) (plugin.Profile, error) {
+			return plugin.Profile{Tokens: 7}, nil
+		},
+	})
+	j, err := js.prune(request("small", 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-working
+	other := putModel(t, "other", tiny(t, 8, 2))
+	folder := plugin.ProfileFolder(js.profilesFolder(), other.gguf.Digest)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	kept := fmt.Sprintf(`{"version":%d,"model":%q}`, plugin.ProfileVersion, other.gguf.Digest)
+	if err := os.WriteFile(filepath.Join(folder, "profile.json"), []byte(kept), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := js.profile(client.ProfileRequest{Model: "other"})
+	if last, err := finish(t, p, err); err != nil || last.Profile.Tokens != 7 {
+		t.Errorf("%+v, %v", last, err)
+	}
+	close(release)
+	if _, err := finish(t, j, nil); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestALostPluginIsTriedAgain(t *testing.T) {
 	for lost, want := range map[int]plugin.Kind{lives - 1: -1, lives: plugin.Unavailable} {
 		var calls int
@@ -269,6 +307,14 @@ func TestANameOfItsOwnDoesNotStopAResumedJob(t *testing.T) {
 			return plugin.Report{}, err
 		}
 		r.Path = path
+		r.Adapter = plugin.File{Path: filepath.Join(j.Folder, "adapter.gguf")}
+		if err := os.WriteFile(r.Adapter.Path, tiny(t, 1, 1), 0o600); err != nil {
+			return plugin.Report{}, err
+		}
+		var err error
+		if r.Adapter.Digest, err = gguf.DigestFile(r.Adapter.Path); err != nil {
+			return plugin.Report{}, err
+		}
 		if _, err := h.Register(ctx, r); err != nil {
 			return plugin.Report{}, err
 		}

@@ -76,16 +76,16 @@ func (r *record) made() bool {
 	if r == nil || r.Result == "" || r.State == client.Done {
 		return false
 	}
-	s, err := lookUp("name", r.Name)
+	s, err := find("name", r.Name)
 	return err == nil && s.gguf.Digest == r.Result
 }
 
 // forgetTexts deletes a user's texts, which are kept no longer than the job runs:
 // whoever asks for the job again sends them again. What was measured of traffic stays
-// where the job was stopped, for it goes on by the same.
+// until the job is done, for it goes on by the same.
 func (r *record) forgetTexts() {
 	for _, c := range append([]plugin.Corpus{r.Corpus, r.Lessons, r.Evaluate.Corpus}, r.Evaluate.Tasks...) {
-		if c == r.Corpus && r.Corpus.Live && r.State == client.Stopped {
+		if c == r.Corpus && r.Corpus.Live && r.State != client.Done {
 			continue
 		}
 		if c.Path != "" {

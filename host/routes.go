@@ -73,7 +73,11 @@ func getPage(c *gin.Context) {
 // ignored in silence, and bytes that are no UTF-8 be replaced.
 func body(c *gin.Context, into any) bool {
 	err := decode(http.MaxBytesReader(c.Writer, c.Request.Body, 2*maxCorpus), into)
-	if err != nil {
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		fail(c, plugin.Errorf(plugin.Invalid, "the request is longer than %d MB; send a text as a blob (/api/blobs) and name its digest", large.Limit>>20))
+	case err != nil:
 		fail(c, plugin.Errorf(plugin.Invalid, "read the request's JSON: %w", err))
 	}
 	return err == nil

@@ -26,7 +26,7 @@ func (js *jobs) run(ctx context.Context, j *job, rec *record) {
 	rec.State = client.Done
 	switch {
 	case errors.Is(err, errAbandoned), errors.Is(err, errClosing):
-		rec.State, rec.Error = client.Stopped, fmt.Sprintf("stopped: %v; ask for it again to go on", err)
+		rec.State, rec.Error = client.Stopped, fmt.Sprintf("stopped: %v", err)
 	case err != nil:
 		rec.State, rec.Error, rec.Code = client.Failed, err.Error(), httpStatus(err)
 		js.log.Warn("job failed", "job", j.id, "model", rec.Model, "error", err)
@@ -75,7 +75,7 @@ func clean(folder string) error {
 // cores and memory and are both late. It calls again when the plugin process is
 // lost, which goes on from what is in the folders.
 func (js *jobs) inTurn(ctx context.Context, j *job, rec *record) (client.Progress, error) {
-	if !rec.Corpus.Live || rec.Kind != client.KindProfile { // what is known of the traffic is told at once
+	if !js.known(rec) {
 		if err := js.takeTurn(ctx, j); err != nil {
 			return client.Progress{}, err
 		}
@@ -86,6 +86,20 @@ func (js *jobs) inTurn(ctx context.Context, j *job, rec *record) (client.Progres
 		j.report(plugin.Event{Stage: "plugin", Status: "the plugin crashed; starting it again"})
 	}
 	return callPlugin(ctx, js.pruner, again, func(p plugin.Pruner) (client.Progress, error) { return js.call(ctx, p, j, rec) })
+}
+
+// known reports whether the job only tells what is measured already.
+func (js *jobs) known(rec *record) bool {
+	switch {
+	case rec.Kind != client.KindProfile:
+		return false
+	case rec.Corpus.Live:
+		return true
+	case rec.Corpus != plugin.Corpus{}:
+		return false
+	}
+	_, err := plugin.LoadProfile(js.profilesFolder(), rec.Digest)
+	return err == nil
 }
 
 // takeTurn waits until the jobs that were asked for before have ended.

@@ -121,6 +121,7 @@ func (s *Server) traceTraffic(folder string, share float64, log *slog.Logger) (e
 // Close stops the jobs, which can be resumed, and ends the plugin.
 func (s *Server) Close() {
 	signal.Stop(s.stop)
+	close(s.stop)
 	if s.jobs != nil {
 		s.jobs.close()
 	}

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -46,18 +48,47 @@ func parseName(field, s string) (model.Name, error) {
 }
 
 // existing returns the spelling under which a model of that name is stored, as
-// names that differ by case alone are the same model, and whether there is one.
+// names that differ by case alone are the same model, and whether there is one. A new
+// name has its parts spelled as other models have them: Ollama finds a model by such
+// parts, and mistakes one for another where they differ by case.
 func existing(n model.Name) (model.Name, bool, error) {
 	all, err := manifest.Manifests(true)
 	if err != nil {
 		return n, false, fmt.Errorf("read the store: %w", err)
 	}
-	for e := range all {
-		if strings.EqualFold(e.String(), n.String()) {
-			return e, true, nil
+	names := slices.SortedFunc(maps.Keys(all), func(a, b model.Name) int { return strings.Compare(a.String(), b.String()) })
+	for _, same := range []func(e model.Name) bool{
+		func(e model.Name) bool { return e.String() == n.String() },
+		n.EqualFold,
+	} {
+		if i := slices.IndexFunc(names, same); i >= 0 {
+			return names[i], true, nil
 		}
 	}
+	for _, part := range []func(*model.Name) *string{
+		func(n *model.Name) *string { return &n.Host },
+		func(n *model.Name) *string { return &n.Namespace },
+		func(n *model.Name) *string { return &n.Model },
+		func(n *model.Name) *string { return &n.Tag },
+	} {
+		spell(part(&n), names, part)
+	}
 	return n, false, nil
+}
+
+// spell gives a part of a name the spelling that it has in one of names, unless some
+// spell it like this.
+func spell(s *string, names []model.Name, part func(*model.Name) *string) {
+	as := *s
+	for _, e := range names {
+		switch other := *part(&e); {
+		case other == *s:
+			return
+		case as == *s && strings.EqualFold(other, *s):
+			as = other
+		}
+	}
+	*s = as
 }
 
 // lookUp finds a model that Pare can work on.

@@ -99,6 +99,25 @@ func TestLookUpRefusesWhatCannotBePruned(t *testing.T) {
 	}
 }
 
+func TestNamesAreSpelledAsTheStoreSpellsThem(t *testing.T) {
+	emptyStore(t)
+	putModel(t, "Foo:Q4_K_M", tiny(t, 4, 1))
+	putModel(t, "bar:f16", tiny(t, 4, 2))
+	putModel(t, "baz:F16", tiny(t, 4, 3))
+	for name, want := range map[string]string{
+		"foo:q4_k_m":   "Foo:Q4_K_M",
+		"small:q4_k_m": "small:Q4_K_M",
+		"FOO:new":      "Foo:new",
+		"small:f16":    "small:f16",
+		"small:F16":    "small:F16",
+	} {
+		n, _, err := existing(model.ParseName(name))
+		if err != nil || n.DisplayShortest() != want {
+			t.Errorf("%s is spelled %s, want %s (%v)", name, n.DisplayShortest(), want, err)
+		}
+	}
+}
+
 // finished is a job's result, ready to be registered.
 func finished(t *testing.T, parent, name string, b []byte) plugin.RegisterRequest {
 	t.Helper()

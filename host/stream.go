@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,10 @@ import (
 func httpStatus(err error) int {
 	if errors.Is(err, context.Canceled) || errors.Is(err, errDeleted) {
 		return http.StatusConflict
+	}
+	var past *pastError
+	if errors.As(err, &past) {
+		return cmp.Or(past.code, http.StatusInternalServerError)
 	}
 	switch plugin.KindOf(err) {
 	case plugin.Invalid:
@@ -33,6 +38,14 @@ func httpStatus(err error) int {
 	}
 	return http.StatusInternalServerError
 }
+
+// A pastError is how a kept job failed, with its status then.
+type pastError struct {
+	code int
+	text string
+}
+
+func (e *pastError) Error() string { return e.text }
 
 // fail answers with an error.
 func fail(c *gin.Context, err error) {

@@ -139,7 +139,7 @@ func (c *Client) Jobs(ctx context.Context) ([]Job, error) {
 	return out.Jobs, err
 }
 
-// Join follows a running job.
+// Join follows a running job, or tells how a kept one ended.
 func (c *Client) Join(ctx context.Context, id string, each func(Progress)) (Progress, error) {
 	return c.stream(ctx, http.MethodGet, "/api/prune/jobs/"+url.PathEscape(id), nil, each)
 }

@@ -448,7 +448,7 @@ let listed; // the jobs as they stand in the table, but for their progress
 async function showJobs() {
   let jobs;
   try { ({jobs} = await api("GET", "/api/prune/jobs")); } catch { return; }
-  const list = JSON.stringify(jobs.map(({last, ...j}) => [j, j.state === "stopped" && !!requests.get(j.id)]));
+  const list = JSON.stringify(jobs.map(({last, ...j}) => [j, j.state === "stopped" && !!requests.get(j.id), waits(j, last)]));
   if (list !== listed) fillJobs(jobs);
   listed = list;
   for (const j of jobs) {
@@ -470,7 +470,7 @@ function fillJobs(jobs) {
   $("jobs").hidden = jobs.length === 0;
   for (const j of jobs) {
     const state = document.createElement("span");
-    state.textContent = !j.error ? j.state : j.error.startsWith(j.state) ? j.error : j.state + ": " + j.error;
+    state.textContent = waits(j, j.last) ? "waiting" : !j.error ? j.state : j.error.startsWith(j.state) ? j.error : j.state + ": " + j.error;
     if (j.state === "running") {
       const bar = document.createElement("progress");
       bar.dataset.job = j.id;
@@ -483,6 +483,9 @@ function fillJobs(jobs) {
     if (action && focused === j.id) action.focus();
   }
 }
+
+// waits tells whether a job's turn has not come.
+function waits(j, last) { return j.state === "running" && last?.stage === "wait"; }
 
 // actionOf is what can be done with a job.
 function actionOf(j) {

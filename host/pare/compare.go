@@ -87,7 +87,7 @@ func (r *repairing) compareAll(c *cobra.Command, model string, request client.Pr
 		all = *request.Repair
 	}
 	f := newFollower(r.asJSON)
-	parent, removed, err := r.cut(ctx, model, f.show)
+	parent, removed, err := r.cut(ctx, model, within(f))
 	f.stop()
 	if err != nil {
 		return explain(ctx, f, err)
@@ -116,7 +116,7 @@ func (r *repairing) try(ctx context.Context, q client.PruneRequest) (report.Tria
 	var watch stopwatch
 	made, err := client.FromEnvironment().Prune(ctx, q, func(p client.Progress) {
 		watch.see(p.Stage, time.Now())
-		f.show(p)
+		within(f)(p)
 	})
 	f.stop()
 	var refused *client.StatusError

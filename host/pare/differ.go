@@ -65,7 +65,7 @@ func (d *differing) profile(ctx context.Context, name string, f follower) (plugi
 	default:
 		r.Corpus = &client.Corpus{Name: "live:" + strings.TrimPrefix(name, "live:")}
 	}
-	return client.FromEnvironment().Profile(ctx, r, f.show)
+	return client.FromEnvironment().Profile(ctx, r, within(f))
 }
 
 // A difference is the block of n layers of least angular distance by each of two

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"text/tabwriter"
@@ -47,12 +48,11 @@ func newJobs() *cobra.Command {
 		Short:   "End jobs and delete their work files",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			var errs []error
 			for _, id := range args {
-				if err := client.FromEnvironment().Cancel(c.Context(), id); err != nil {
-					return err
-				}
+				errs = append(errs, client.FromEnvironment().Cancel(c.Context(), id))
 			}
-			return nil
+			return errors.Join(errs...)
 		},
 	}
 	c.AddCommand(join, cancel, newJobReport())
@@ -121,12 +121,12 @@ func state(j client.Job) string {
 	switch {
 	case j.State == client.Failed:
 		return j.State + ": " + j.Error
-	case j.DryRun:
-		return j.State + " (dry run)"
 	case j.Last != nil && j.Last.Stage == client.StageWait:
 		return "waiting"
-	case j.Last == nil || j.Last.Total == 0:
-		return j.State
+	case j.Last != nil && j.Last.Total > 0:
+		return fmt.Sprintf("%s (%s %d%%)", j.State, j.Last.Stage, 100*j.Last.Completed/j.Last.Total)
+	case j.DryRun:
+		return j.State + " (dry run)"
 	}
-	return fmt.Sprintf("%s (%s %d%%)", j.State, j.Last.Stage, 100*j.Last.Completed/j.Last.Total)
+	return j.State
 }

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
@@ -75,11 +73,6 @@ type profiling struct {
 	output    string
 }
 
-// format is that of the output file.
-func (p *profiling) format() string {
-	return strings.TrimPrefix(strings.ToLower(filepath.Ext(p.output)), ".")
-}
-
 func (p *profiling) check() error {
 	if p.add && p.selection.Corpus == nil {
 		return errors.New("--add needs the text to add: --corpus FILE")
@@ -87,7 +80,7 @@ func (p *profiling) check() error {
 	if _, live := p.selection.Corpus.Traffic(); live && p.add {
 		return errors.New("--add: a profile is of text or of traffic")
 	}
-	if f := p.format(); p.output != "" && f != "png" && f != "svg" {
+	if f := reportFormat(p.output); p.output != "" && f != "png" && f != "svg" {
 		return fmt.Errorf("--output %s: the name must end in .png or .svg", p.output)
 	}
 	return nil
@@ -98,7 +91,7 @@ func (p *profiling) run(c *cobra.Command) error {
 	defer stop()
 	server := client.FromEnvironment()
 	f := newFollower(p.asJSON)
-	profile, err := server.Profile(ctx, client.ProfileRequest{Model: p.selection.Model, Corpus: p.selection.Corpus, Add: p.add}, f.show)
+	profile, err := server.Profile(ctx, client.ProfileRequest{Model: p.selection.Model, Corpus: p.selection.Corpus, Add: p.add}, within(f))
 	f.stop()
 	if err := explain(ctx, f, err); err != nil {
 		return err
@@ -136,7 +129,7 @@ func (p *profiling) planRequest() client.PruneRequest {
 
 // draw has the server draw the heat map, which knows what a selection would remove.
 func (p *profiling) draw(ctx context.Context, server *client.Client) error {
-	b, err := server.Heatmap(ctx, p.planRequest(), p.format())
+	b, err := server.Heatmap(ctx, p.planRequest(), reportFormat(p.output))
 	if err != nil {
 		return err
 	}
@@ -151,7 +144,10 @@ func (p *profiling) draw(ctx context.Context, server *client.Client) error {
 
 func (p *profiling) print(profile plugin.Profile, plan *plugin.Plan) error {
 	if p.asJSON {
-		return json.NewEncoder(os.Stdout).Encode(client.Progress{Status: "success", Profile: &profile})
+		return json.NewEncoder(os.Stdout).Encode(struct {
+			client.Progress
+			Plan *plugin.Plan `json:"plan,omitempty"`
+		}{client.Progress{Status: "success", Profile: &profile}, plan})
 	}
 	if err := heatmap.Text(os.Stdout, profile, plan); err != nil {
 		return err

@@ -40,6 +40,16 @@ func newFollower(asJSON bool) follower {
 	return &lineFollower{w: os.Stderr, told: map[string]bool{}}
 }
 
+// within shows the progress of a job that is part of a command: its last line is not
+// the command's.
+func within(f follower) func(client.Progress) {
+	return func(p client.Progress) {
+		if p.Status != "success" {
+			f.show(p)
+		}
+	}
+}
+
 type jsonFollower struct{ *json.Encoder }
 
 func (f *jsonFollower) show(p client.Progress) { _ = f.Encode(p) }
