@@ -16,7 +16,7 @@ import (
 )
 
 // ErrNoBackend is the answer where there is nothing to train with.
-var ErrNoBackend = errors.New("training needs XLA, and its plugin (pjrt_c_api_cpu_plugin.so) was not found; closed-form repair works without")
+var ErrNoBackend = errors.New("training needs XLA, which does not run here; closed-form repair works without")
 
 // The environment that go-xla knows, too.
 const (
@@ -48,7 +48,7 @@ func Open(log *slog.Logger) (compute.Backend, error) {
 	}
 	b, err := start(cpu)
 	if err != nil {
-		return nil, fmt.Errorf("start XLA from %s: %w; closed-form repair works without", cpu, err)
+		return nil, fmt.Errorf("start XLA from %s: %w: %w", cpu, ErrNoBackend, err)
 	}
 	log.Info("training on the CPU", "plugin", cpu)
 	return b, nil
@@ -114,7 +114,7 @@ func hasNVIDIA() bool {
 // install has go-xla fetch the plugin for the CPU and returns where it is.
 func install(log *slog.Logger) (string, error) {
 	if os.Getenv(noInstallVariable) != "" {
-		return "", ErrNoBackend
+		return "", fmt.Errorf("%w: its plugin (pjrt_c_api_cpu_plugin.so) was not found", ErrNoBackend)
 	}
 	home, err := installer.DefaultHomeLibPath()
 	if err != nil {

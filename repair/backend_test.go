@@ -94,7 +94,7 @@ func TestOpenOfADamagedPlugin(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv(foldersVariable, folder)
-	if _, err := Open(slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), path) {
+	if _, err := Open(slog.New(slog.DiscardHandler)); !errors.Is(err, ErrNoBackend) || !strings.Contains(err.Error(), path) {
 		t.Errorf("%v, want an error about %s", err, path)
 	}
 }

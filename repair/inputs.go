@@ -17,17 +17,11 @@ import (
 // each, several times the width of the matrices of small models.
 const inputExamples = 32
 
-// inputBytes bounds the memory of the moments. Beyond it there are none.
-const inputBytes = 2 << 30
-
 // Inputs measures what the matrices of trained layers multiply: for each the mean of
 // x·xᵀ over tokens of data, so that rounding them can spare what counts. The first
 // token of a document, an attention sink, is left out. Matrices with the same input
-// share their moments. A model too wide for that has none: nil.
+// share their moments. InputBytes tells what that takes.
 func Inputs(ctx context.Context, b compute.Backend, n *Network, f *gguf.File, cfg Config, data Source) (map[string]*quant.Moments, error) {
-	if n.inputBytes(cfg) > inputBytes {
-		return nil, nil
-	}
 	cfg.Dense, cfg.Head = true, false // adapters would only be in the way
 	cfg.Layers, cfg.Targets = cfg.withDefaults(n).Layers, TargetsAll
 	t := &training{backend: b, data: data}
@@ -61,11 +55,14 @@ func Inputs(ctx context.Context, b compute.Backend, n *Network, f *gguf.File, cf
 	return seen.moments(sums, counted), nil
 }
 
-// inputBytes is what moments of all trained layers would take, in float64.
-func (n *Network) inputBytes(cfg Config) (bytes int64) {
+// InputBytes is the memory that Inputs takes beyond the weights, at its peak and until
+// what it returns was used: of each matrix the sums in float64, and, one after the other,
+// those of an example on the device and off it in float32, and their factors in float64.
+// It counts matrices with the same input apart, and so is somewhat too much.
+func (n *Network) InputBytes(cfg Config) (bytes int64) {
 	for _, l := range cfg.withDefaults(n).Layers {
 		for _, m := range n.Matrices(l) {
-			bytes += int64(m.In) * int64(m.In) * 8
+			bytes += int64(m.In) * int64(m.In) * (8 + 8)
 		}
 	}
 	return bytes

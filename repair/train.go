@@ -95,7 +95,11 @@ func newTraining(b compute.Backend, n *Network, f *gguf.File, cfg Config, data, 
 	if t.student, err = newStudent(n, f, cfg, t.shape.embeds); err != nil {
 		return nil, err
 	}
-	return t, t.begin()
+	if err := t.begin(); err != nil {
+		t.close()
+		return nil, err
+	}
+	return t, nil
 }
 
 // length is the number of a source's examples; nil has none.
@@ -120,7 +124,6 @@ func (t *training) begin() (err error) {
 	for _, p := range t.parameters {
 		values, err := tensors.CopyFlatData[float32](p.values)
 		if err != nil {
-			t.close()
 			return err
 		}
 		var best []float32
@@ -219,7 +222,10 @@ func (t *training) gradient(ctx context.Context, step *Step) (sum [][]float32, e
 	if err != nil {
 		return nil, err
 	}
-	scale := 1 / max(weight(examples), math.SmallestNonzeroFloat32)
+	scale := 0.0 // where nothing is to be learnt
+	if w := weight(examples); w > 0 {
+		scale = 1 / w
+	}
 	size := t.cfg.Batch / t.cfg.Accumulate
 	for micro := range t.cfg.Accumulate {
 		some := examples[micro*size : (micro+1)*size]

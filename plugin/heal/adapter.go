@@ -24,7 +24,7 @@ func (t school) adapter(ctx context.Context, trained repair.Result, event func(p
 	for _, c := range trained.Changes {
 		exact[c.Name] = gguf.F16
 	}
-	m, err := t.merged(ctx, mergedName, trained, convert.MergeConfig{Promote: exact}, "to judge it", event)
+	m, err := t.merged(ctx, mergedName, trained, convert.MergeConfig{Promote: exact, Repair: t.said()}, "to judge it", event)
 	if err != nil {
 		return err
 	}

@@ -49,6 +49,12 @@ func (w writing) lesson(a answer) lessons.Lesson {
 	return lessons.Lesson{Chat: []plugin.Message{{Role: "user", Content: a.Prompt}, {Role: "assistant", Content: a.Text}}}
 }
 
+// teaches reports whether there is something to learn from an answer. Where what is
+// learnt is the next token, an answer that was cut short would teach to stop there.
+func (w writing) teaches(a answer, loss string) bool {
+	return strings.TrimSpace(a.Text) != "" && (w.raw || a.Ended || loss != plugin.LossNext)
+}
+
 // written has the uncut model answer Pare's prompts and go on with Pare's openings, in
 // turns, until there are so many tokens, as far as both go. Answers alone, which are
 // all of one style, leave the healed model behind on other text.
@@ -77,7 +83,7 @@ func written(ctx context.Context, p Patient, tokens int, h plugin.Host, event fu
 			for _, prompt := range some {
 				a := known[prompt]
 				have += roughTokens(a.Prompt) + roughTokens(a.Text)
-				if strings.TrimSpace(a.Text) != "" {
+				if w.teaches(a, p.Settings.Loss) {
 					out = append(out, w.lesson(a))
 				}
 			}

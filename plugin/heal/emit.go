@@ -9,15 +9,13 @@ import (
 	"pare/plugin"
 )
 
-// write puts changes into a copy of a model. Tensors named in wider are stored in that
-// type, the others in their own.
-func (p Patient) write(ctx context.Context, from, to string, changes []convert.Change, cfg convert.MergeConfig, what string, event func(plugin.Event)) (digest string, err error) {
+// write puts changes into a copy of a model, whose metadata says what was done.
+func write(ctx context.Context, from, to string, changes []convert.Change, cfg convert.MergeConfig, what string, event func(plugin.Event)) (digest string, err error) {
 	src, err := gguf.Open(from)
 	if err != nil {
 		return "", fmt.Errorf("read the model to repair: %w", err)
 	}
 	defer src.Close()
-	cfg.Repair = p.said()
 	r, err := convert.Merge(ctx, src, to, changes, cfg, func(done, total int64) {
 		event(plugin.Event{Stage: "merge", Status: "writing the model: " + what, Completed: done, Total: total})
 	})
@@ -27,12 +25,13 @@ func (p Patient) write(ctx context.Context, from, to string, changes []convert.C
 	return r.Digest, nil
 }
 
-// said is what the file says of its repair.
+// said is what the file says of its training.
 func (p Patient) said() string {
-	if !trains(p.Settings.Method) {
-		return p.Settings.Method
+	method := p.Settings.Method
+	if method == plugin.RepairLinearQLoRA {
+		method = plugin.RepairQLoRA // the other is said where it was done
 	}
-	return fmt.Sprintf("%s, %s, %d steps", p.Settings.Method, p.Settings.Loss, p.Settings.Steps)
+	return fmt.Sprintf("%s, %s, %d steps", method, p.Settings.Loss, p.Settings.Steps)
 }
 
 // wider is a type for a matrix that is changed altogether, such as one that a linear

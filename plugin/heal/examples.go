@@ -69,15 +69,16 @@ func openExamples(path string, form examplesForm) (*examples, error) {
 	return e, nil
 }
 
-// count finds how many whole records there are, and cuts off what follows.
+// count finds how many records there are before the first that is not whole, and cuts off
+// what follows: a crash may have left a hole before a whole one.
 func (e *examples) count() error {
 	info, err := e.file.Stat()
 	if err != nil {
 		return fmt.Errorf("keep examples: %w", err)
 	}
-	for e.n = int(info.Size() / e.size()); e.n > 0; e.n-- {
-		if _, err := e.Read(e.n - 1); err == nil {
-			break // all before it were written before it
+	for e.n = 0; e.n < int(info.Size()/e.size()); e.n++ {
+		if _, err := e.Read(e.n); err != nil {
+			break
 		}
 	}
 	if err := e.file.Truncate(int64(e.n) * e.size()); err != nil {

@@ -82,13 +82,23 @@ func TestDamagedExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	if err := e.add(made(form, 1)); err != nil {
-		t.Fatal(err)
+	for i := range int32(2) {
+		if err := e.add(made(form, i)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, err := e.file.WriteAt([]byte{77}, 9); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := e.Read(0); err == nil {
 		t.Error("a damaged example was read")
+	}
+	again, err := openExamples(path, form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if again.Len() != 0 {
+		t.Errorf("%d examples are kept from the damaged one on", again.Len())
 	}
 }

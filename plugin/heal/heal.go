@@ -86,6 +86,32 @@ func (r *Result) Kept() Stage {
 // Last is the healed model.
 func (r *Result) Last() Stage { return r.Stages[len(r.Stages)-1] }
 
+// beneath is the model that has the layers below the cut as the result has them; the zero
+// Stage for the uncut model itself.
+func (r *Result) beneath() Stage {
+	if i := slices.IndexFunc(r.Stages, func(s Stage) bool { return s.Name == StageQuantize }); i >= 0 {
+		return r.Stages[i]
+	}
+	return Stage{}
+}
+
+// TakeBack leaves of a repair that came to nothing what stands without it: the cut model,
+// in smaller types if it was to be.
+func (r *Result) TakeBack() error {
+	settings := r.Repaired.Settings
+	settings.Method = plugin.RepairNone
+	r.Repaired = plugin.Repaired{Settings: settings}
+	var errs []error
+	r.Stages = slices.DeleteFunc(r.Stages, func(s Stage) bool {
+		if s.Name == StageCut || s.Name == StageQuantize {
+			return false
+		}
+		errs = append(errs, os.Remove(s.Path))
+		return true
+	})
+	return errors.Join(errs...)
+}
+
 // Remove deletes the files of all stages, and in the job's folder what they were made
 // from.
 func (r *Result) Remove() error {
@@ -140,12 +166,12 @@ func Heal(ctx context.Context, p Patient, h plugin.Host, event func(plugin.Event
 		result.Whole = true
 		return result, p.keep(result)
 	}
-	err = p.check()
-	if byDefault && errors.Is(err, convert.ErrNoNetwork) {
+	err = p.check(result.Last().Path)
+	if byDefault && (errors.Is(err, convert.ErrNoNetwork) || errors.Is(err, errNoMemory)) {
 		result.note("closed form alone: %v", err)
 		p.Settings.Method = plugin.RepairLinear
 		result.Repaired.Settings.Method = plugin.RepairLinear
-		err = p.check()
+		err = p.check(result.Last().Path)
 	}
 	if err != nil {
 		return result, err
@@ -263,9 +289,9 @@ func (p Patient) readable() error {
 	return nil
 }
 
-// check refuses what cannot be done before anything is computed.
-func (p Patient) check() error {
-	src, err := gguf.Open(p.Cut)
+// check refuses what cannot be done with a file, before anything is learnt.
+func (p Patient) check(path string) error {
+	src, err := gguf.Open(path)
 	if err != nil {
 		return fmt.Errorf("read the cut model: %w", err)
 	}
@@ -319,7 +345,7 @@ func (p Patient) linear(ctx context.Context, rows material, h plugin.Host, event
 	meter := counter{event: event, stage: "fit", status: "fitting the gap in closed form",
 		total: int64(len(all) * (tokensOf(rows.train.upTo(fitTokens)) + tokensOf(rows.held.upTo(heldTokens))))}
 	for i, run := range all {
-		folded, err := fitRun(ctx, p, run, result.Last().Path, rows.documents, h, meter.add)
+		folded, err := fitRun(ctx, p, run, result, rows.documents, h, meter.add)
 		if errors.Is(err, repair.ErrNoGain) {
 			result.note("no closed form before layer %d: %v", run[0], err)
 			continue
@@ -328,7 +354,7 @@ func (p Patient) linear(ctx context.Context, rows material, h plugin.Host, event
 			return err
 		}
 		path := filepath.Join(p.Folder, fmt.Sprintf("linear%d.gguf", i))
-		digest, err := p.write(ctx, result.Last().Path, path, folded.changes, convert.MergeConfig{Promote: folded.wider}, "closed form", event)
+		digest, err := write(ctx, result.Last().Path, path, folded.changes, convert.MergeConfig{Promote: folded.wider, Repair: plugin.RepairLinear}, "closed form", event)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"pare/convert"
 	"pare/convert/quant"
@@ -27,8 +28,9 @@ type fold struct {
 }
 
 // fitRun finds the linear map for one run of removed layers, which have earlier ones
-// before them that were dealt with: current is the cut model with those maps in it.
-func fitRun(ctx context.Context, p Patient, run [2]int, current string, docs documents, h plugin.Host, tell func(tokens int)) (fold, error) {
+// before them that were dealt with: the last stage is the cut model with those maps in it.
+func fitRun(ctx context.Context, p Patient, run [2]int, result *Result, docs documents, h plugin.Host, tell func(tokens int)) (fold, error) {
+	current := result.Last().Path
 	layer := renumber(run[0], p.Remove) - 1 // of the cut model, whose feed-forward takes the map up
 	src, err := gguf.Open(current)
 	if err != nil {
@@ -39,12 +41,14 @@ func fitRun(ctx context.Context, p Patient, run [2]int, current string, docs doc
 	if err != nil {
 		return fold{}, err
 	}
-	first := run[0] == p.Remove[0]
-	fit, err := moments(ctx, p, run, layer, current, first, docs.train.upTo(fitTokens), h, tell)
+	if run[0] == p.Remove[0] && result.beneath() == (Stage{}) {
+		current = "" // below it nothing has changed
+	}
+	fit, err := moments(ctx, p, run, layer, current, docs.train.upTo(fitTokens), h, tell)
 	if err != nil {
 		return fold{}, err
 	}
-	held, err := moments(ctx, p, run, layer, current, first, docs.held.upTo(heldTokens), h, tell)
+	held, err := moments(ctx, p, run, layer, current, docs.held.upTo(heldTokens), h, tell)
 	if err != nil {
 		return fold{}, err
 	}
@@ -76,10 +80,9 @@ func folded(src *gguf.File, t gguf.Tensor, found repair.Map) (convert.Change, er
 		return convert.Change{}, fmt.Errorf("read %s: %w", t.Name, err)
 	}
 	in := int(t.Shape[0])
-	width := found.D.Rows
 	c := convert.Change{Name: t.Name, Out: len(w) / in, In: in}
-	if len(t.Shape) == 1 || in == width && len(w)/in != width { // biases, of one or of each expert
-		c.Out, c.In = len(w)/in, in
+	if strings.HasSuffix(t.Name, ".bias") { // of one or of each expert
+		width := found.D.Rows
 		for row := range len(w) / width {
 			bias, err := found.Fold(w[row*width:(row+1)*width], 1)
 			if err != nil {
@@ -93,38 +96,36 @@ func folded(src *gguf.File, t gguf.Tensor, found repair.Map) (convert.Change, er
 	return c, err
 }
 
-// moments runs documents through the uncut model and, for all runs but the first,
-// through the model as it is by now.
-func moments(ctx context.Context, p Patient, run [2]int, layer int, current string, first bool, docs []document, h plugin.Host, tell func(int)) (*repair.Moments, error) {
-	before := plugin.Point{Layer: run[0] - 1, Attended: true}
-	here := []plugin.Point{before, {Layer: run[0]}}
+// moments runs documents through the uncut model and, unless current is "", through the
+// model as it is by now, whose layer takes the map up.
+func moments(ctx context.Context, p Patient, run [2]int, layer int, current string, docs []document, h plugin.Host, tell func(int)) (*repair.Moments, error) {
 	aim := plugin.Point{Layer: run[1] + 1}
-	r := plugin.ObserveRequest{Model: p.Model.Name, Sequences: sequences(docs), Points: append(slices.Clone(here), aim)}
-	var m *repair.Moments
-	add := func(o plugin.Observation) error {
-		if m == nil {
-			m = repair.NewMoments(len(o.States[0]) / len(r.Sequences[o.Sequence]))
-		}
-		tell(len(r.Sequences[o.Sequence]))
-		return m.Add(o.States[0], o.States[1], o.States[2], docs[o.Sequence].first())
+	here := func(layer int) []plugin.Point {
+		return []plugin.Point{{Layer: layer, Attended: true}, {Layer: layer + 1}}
 	}
-	if first { // below it nothing has changed: one pass gives all
-		err := h.Observe(ctx, r, add)
+	var m *repair.Moments
+	add := func(d document, states [][]float32) error {
+		if m == nil {
+			m = repair.NewMoments(len(states[0]) / len(d))
+		}
+		tell(len(d))
+		return m.Add(states[0], states[1], states[2], 1) // a first token is like no other
+	}
+	if current == "" {
+		r := plugin.ObserveRequest{Model: p.Model.Name, Sequences: sequences(docs), Points: append(here(run[0]-1), aim)}
+		err := h.Observe(ctx, r, func(o plugin.Observation) error { return add(docs[o.Sequence], o.States) })
 		return m, err
 	}
-	for _, q := range r.Sequences {
-		both := plugin.Observation{States: make([][]float32, 3)}
-		one := plugin.ObserveRequest{Model: p.Model.Name, Sequences: [][]int32{q}, Points: []plugin.Point{aim}}
-		if err := h.Observe(ctx, one, func(o plugin.Observation) error { both.States[2] = o.States[0]; return nil }); err != nil {
+	for some := range slices.Chunk(docs, alternating) {
+		aims := make([][]float32, len(some))
+		r := plugin.ObserveRequest{Model: p.Model.Name, Sequences: sequences(some), Points: []plugin.Point{aim}}
+		if err := h.Observe(ctx, r, func(o plugin.Observation) error { aims[o.Sequence] = o.States[0]; return nil }); err != nil {
 			return nil, err
 		}
-		one.Variant = plugin.Variant{Path: current}
-		one.Points = []plugin.Point{{Layer: layer, Attended: true}, {Layer: layer + 1}}
-		if err := h.Observe(ctx, one, func(o plugin.Observation) error { copy(both.States, o.States); return nil }); err != nil {
-			return nil, err
-		}
-		both.Sequence = slices.IndexFunc(r.Sequences, func(s []int32) bool { return &s[0] == &q[0] })
-		if err := add(both); err != nil {
+		r.Variant, r.Points = plugin.Variant{Path: current}, here(layer)
+		if err := h.Observe(ctx, r, func(o plugin.Observation) error {
+			return add(some[o.Sequence], append(o.States, aims[o.Sequence]))
+		}); err != nil {
 			return nil, err
 		}
 	}

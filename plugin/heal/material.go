@@ -40,9 +40,6 @@ type documentList []document
 // A document is the tokens of one.
 type document []int32
 
-// first is how many tokens at the start tell nothing of the rest.
-func (d document) first() int { return 1 }
-
 // upTo is the shortest prefix with so many tokens, or all.
 func (l documentList) upTo(tokens int) documentList {
 	for i, d := range l {

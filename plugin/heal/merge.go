@@ -51,17 +51,20 @@ const (
 // enough of the gain survives that.
 func (t school) merge(ctx context.Context, trained repair.Result, event func(plugin.Event), result *Result) error {
 	event(plugin.Event{Stage: "merge", Status: "measuring what rounding must spare"})
-	inputs, err := repair.Inputs(ctx, t.backend, t.network, t.src, t.cfg, t.data)
-	if err != nil {
-		return err
+	var err error
+	if t.cfg.Bits > 0 { // the file's own numbers count from here on, not what training made of them
+		t.cfg.Bits = 0
+		if trained.Before, err = repair.HeldLoss(ctx, t.backend, t.network, t.src, t.cfg, t.held); err != nil {
+			return err
+		}
 	}
-	cfg := convert.MergeConfig{Moments: func(name string) *quant.Moments { return inputs[name] }}
-	m, err := t.merged(ctx, mergedName, trained, cfg, "rounding", event)
+	cfg := convert.MergeConfig{Repair: t.said()}
+	m, err := t.rounded(ctx, trained, cfg, event, result)
 	if err != nil {
 		return err
 	}
 	steps := 0
-	if m.kept < nearlyAll && slices.ContainsFunc(trained.Changes, t.tunable) {
+	if m.kept < nearlyAll && slices.ContainsFunc(trained.Changes, t.tunable) && t.room("tuning the scales of what was rounded", t.need(tuning(t.cfg)), result) {
 		if m, steps, err = t.tune(ctx, m, trained, event); err != nil {
 			return err
 		}
@@ -83,6 +86,40 @@ func (t school) merge(ctx context.Context, trained repair.Result, event func(plu
 	return nil
 }
 
+// rounded writes the trained changes so that rounding spares what counts, where that can
+// be measured.
+func (t school) rounded(ctx context.Context, trained repair.Result, cfg convert.MergeConfig, event func(plugin.Event), result *Result) (mergedFile, error) {
+	inputs := t.network.InputBytes(t.cfg)
+	if inputs <= mostInputs && t.room("measuring what rounding must spare", inputs+t.src.Size, result) {
+		inputs, err := repair.Inputs(ctx, t.backend, t.network, t.src, t.cfg, t.data)
+		if err != nil {
+			return mergedFile{}, err
+		}
+		cfg.Moments = func(name string) *quant.Moments { return inputs[name] }
+	}
+	return t.merged(ctx, mergedName, trained, cfg, "rounding", event)
+}
+
+// mostInputs bounds the memory for what matrices multiply: of a model so wide there are
+// too few tokens to tell.
+const mostInputs = 4 << 30
+
+// room reports whether memory suffices for something that can be left out, and notes if
+// it does not.
+func (t school) room(what string, bytes int64, result *Result) bool {
+	have := available()
+	if have == 0 || bytes <= have {
+		return true
+	}
+	result.note("left out for want of memory: %s takes about %.1f GB, and %.1f GB are free", what, float64(bytes)/1e9, float64(have)/1e9)
+	return false
+}
+
+// need is the memory that a training of the same model takes.
+func (t school) need(c repair.Config) int64 {
+	return repair.Estimate(t.network, t.src, c, t.Settings.Length, c.First == 0)
+}
+
 // tunable reports whether the tensor that a change is of has scales to tune.
 func (t school) tunable(c convert.Change) bool {
 	stored, _ := t.src.Tensor(c.Name)
@@ -100,7 +137,7 @@ type mergedFile struct {
 func (t school) merged(ctx context.Context, name string, trained repair.Result, cfg convert.MergeConfig, what string, event func(plugin.Event)) (mergedFile, error) {
 	m := mergedFile{Stage: Stage{Name: StageTrain, Path: filepath.Join(t.Folder, name)}}
 	var err error
-	if m.Digest, err = t.write(ctx, t.from, m.Path, trained.Changes, cfg, what, event); err != nil {
+	if m.Digest, err = write(ctx, t.from, m.Path, trained.Changes, cfg, what, event); err != nil {
 		return m, err
 	}
 	f, err := gguf.Open(m.Path)
@@ -117,8 +154,14 @@ func (t school) merged(ctx context.Context, name string, trained repair.Result, 
 	return m, err
 }
 
+// tuning is c with scales to train instead.
+func tuning(c repair.Config) repair.Config {
+	c.Scales, c.Dense, c.Head, c.Bits = true, false, false, 0
+	return c
+}
+
 // tune trains the scales and minima of what was rounded until enough of the gain is back,
-// for as many steps as the adapters had at most. It takes none of the rounding back: the
+// for as many steps as the adapters had at most, or ten. It takes none of the rounding back: the
 // error that rounding made all over a matrix is made good by numbers that are
 // stored finely enough (PEQA, arXiv 2305.14152). It returns what came of it, or m if that is
 // no better, and the steps that led there.
@@ -128,9 +171,8 @@ func (t school) tune(ctx context.Context, m mergedFile, trained repair.Result, e
 		return m, 0, fmt.Errorf("read the merged model: %w", err)
 	}
 	defer rounded.Close()
-	c := t.cfg
-	c.Base, c.Scales, c.Dropout = m.Digest, true, 0
-	c.Dense, c.Head = false, false
+	c := tuning(t.cfg)
+	c.Base, c.Dropout = m.Digest, 0
 	c.Steps = max(c.Steps, 10)
 	c.WarmUp = c.Steps / 10
 	c.Enough = trained.Before - nearlyAll*(trained.Before-trained.After)
@@ -155,7 +197,7 @@ func (t school) tune(ctx context.Context, m mergedFile, trained repair.Result, e
 	better := t
 	better.src, better.from = rounded, m.Path
 	out, err := better.merged(ctx, tunedName, repair.Result{Before: trained.Before, After: trained.After, Changes: tuned.Changes},
-		convert.MergeConfig{}, "scales", event)
+		convert.MergeConfig{Repair: fmt.Sprintf("scales, %d steps", tuned.Best)}, "scales", event)
 	if err != nil {
 		return m, 0, err
 	}

@@ -17,14 +17,44 @@ const topTokens = 64
 // unlikely is the log-probability of what is never learnt.
 const unlikely = -50
 
-// rowsTogether is how many rows are observed before their examples are safe on disk.
-const rowsTogether = 8
+// rowsTogether is how many rows are observed before their examples are safe on disk, and
+// alternating that where two models take turns: the host holds one of them at a time.
+const (
+	rowsTogether = 8
+	alternating  = 64
+)
 
-// observe has the uncut model run through the rows and keeps what a training learns
-// from. first is the lowest trained layer, whose input is kept unless it is layer 0,
-// which begins with the tokens. The rows are in the order of the training's own
-// shuffling; an earlier try's are found again.
-func observe(ctx context.Context, p Patient, name string, packed lessons.Packed, form examplesForm, first int, h plugin.Host, tell func(tokens int)) (*examples, error) {
+// A look is one model's run through rows.
+type look struct {
+	plugin.ObserveRequest
+	state, aim bool // its Points are those of Example.State and Example.Aim
+}
+
+// looks are the runs that make examples: all of the uncut model, or what enters layer
+// first of another one, beneath, which has all layers below it.
+func looks(p Patient, form examplesForm, first int, beneath plugin.Variant) (out []look) {
+	whole := look{aim: form.Aim, ObserveRequest: plugin.ObserveRequest{Model: p.Model.Name, Top: form.Top}}
+	below := look{state: form.State, ObserveRequest: plugin.ObserveRequest{Model: p.Model.Name, Variant: beneath}}
+	if beneath.Path == "" {
+		whole.state, below.state = form.State, false
+	}
+	for _, l := range []look{below, whole} {
+		if l.state {
+			l.Points = append(l.Points, plugin.Point{Layer: first})
+		}
+		if l.aim {
+			l.Points = append(l.Points, plugin.Point{Layer: p.Layers})
+		}
+		if len(l.Points) > 0 || l.Top > 0 {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// observe runs models through the rows and keeps what a training learns from. The rows
+// that an earlier try observed are found again.
+func observe(ctx context.Context, p Patient, name string, packed lessons.Packed, form examplesForm, looks []look, h plugin.Host, tell func(tokens int)) (*examples, error) {
 	e, err := openExamples(filepath.Join(p.Folder, name), form)
 	if err != nil {
 		return nil, err
@@ -32,8 +62,12 @@ func observe(ctx context.Context, p Patient, name string, packed lessons.Packed,
 	for i := range e.n {
 		tell(filled(packed, i))
 	}
+	together := rowsTogether
+	if len(looks) > 1 {
+		together = alternating
+	}
 	for e.n < len(packed.Rows) {
-		if err := addRows(ctx, p, e, packed, min(rowsTogether, len(packed.Rows)-e.n), first, h, tell); err != nil {
+		if err := addRows(ctx, e, packed, min(together, len(packed.Rows)-e.n), looks, h, tell); err != nil {
 			e.Close()
 			return nil, err
 		}
@@ -50,31 +84,29 @@ func filled(p lessons.Packed, row int) (n int) {
 }
 
 // addRows observes the next rows.
-func addRows(ctx context.Context, p Patient, e *examples, packed lessons.Packed, n, first int, h plugin.Host, tell func(int)) error {
-	r := plugin.ObserveRequest{Model: p.Model.Name, Top: e.Top}
-	if e.State {
-		r.Points = append(r.Points, plugin.Point{Layer: first})
-	}
-	if e.Aim {
-		r.Points = append(r.Points, plugin.Point{Layer: p.Layers})
-	}
+func addRows(ctx context.Context, e *examples, packed lessons.Packed, n int, looks []look, h plugin.Host, tell func(int)) error {
 	var of []int // piece of each sequence
+	var sequences [][]int32
 	rows := make([]repair.Example, n)
 	for i := range rows {
 		rows[i] = e.example(packed.Rows[e.n+i])
 		for _, piece := range packed.Rows[e.n+i].Pieces {
 			of = append(of, piece)
-			r.Sequences = append(r.Sequences, packed.Pieces[piece].Tokens)
+			sequences = append(sequences, packed.Pieces[piece].Tokens)
 		}
 	}
 	base := e.n
-	if len(r.Points) > 0 || r.Top > 0 {
-		if err := h.Observe(ctx, r, func(o plugin.Observation) error {
+	for i, l := range looks {
+		l.Sequences = sequences
+		err := h.Observe(ctx, l.ObserveRequest, func(o plugin.Observation) error {
 			piece := packed.Pieces[of[o.Sequence]]
-			tell(len(piece.Tokens))
-			return e.lay(piece, o, rows[piece.Row-base])
-		}); err != nil {
-			return fmt.Errorf("observe the whole model: %w", err)
+			if i == 0 {
+				tell(len(piece.Tokens))
+			}
+			return e.lay(piece, o, l, rows[piece.Row-base])
+		})
+		if err != nil {
+			return fmt.Errorf("observe what is learnt: %w", err)
 		}
 	}
 	for _, x := range rows {
@@ -101,19 +133,22 @@ func (e *examples) example(r lessons.Row) repair.Example {
 	return x
 }
 
-// lay puts what was observed of a piece into its example.
-func (e *examples) lay(p lessons.Piece, o plugin.Observation, x repair.Example) error {
+// lay puts what a look saw of a piece into its example.
+func (e *examples) lay(p lessons.Piece, o plugin.Observation, l look, x repair.Example) error {
 	states := o.States
-	for _, into := range [][]float32{x.State, x.Aim} {
-		if len(into) == 0 {
+	for _, to := range []struct {
+		seen bool
+		rows []float32
+	}{{l.state, x.State}, {l.aim, x.Aim}} {
+		if !to.seen {
 			continue
 		}
-		if err := lessons.Lay(p, e.Length, states[0], into); err != nil {
+		if err := lessons.Lay(p, e.Length, states[0], to.rows); err != nil {
 			return err
 		}
 		states = states[1:]
 	}
-	if e.Top == 0 {
+	if l.Top == 0 {
 		return nil
 	}
 	if err := lessons.Lay(p, e.Length, o.TopTokens, x.TopTokens); err != nil {

@@ -97,3 +97,17 @@ func TestRuns(t *testing.T) {
 		t.Errorf("runs are %v", got)
 	}
 }
+
+// What an answer that was cut short would teach by its next tokens is to stop there.
+func TestAnswersThatDidNotEnd(t *testing.T) {
+	cut := answer{Prompt: "Why?", Text: "Because it"}
+	for _, c := range []struct {
+		raw  bool
+		loss string
+		want bool
+	}{{false, plugin.LossNext, false}, {true, plugin.LossNext, true}, {false, plugin.LossDistill, true}} {
+		if got := (writing{raw: c.raw}).teaches(cut, c.loss); got != c.want {
+			t.Errorf("raw %v, loss %s: teaches %v", c.raw, c.loss, got)
+		}
+	}
+}

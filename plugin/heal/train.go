@@ -18,36 +18,52 @@ import (
 // config turns settings into those of a training of the cut model.
 func (p Patient) config(base string, n *repair.Network) (repair.Config, error) {
 	r := p.Settings
-	layers, err := trained(r, p.Layers, p.Remove)
+	layers, first, err := p.span()
 	if err != nil {
 		return repair.Config{}, err
 	}
 	c := repair.Config{
-		Base: base, Loss: r.Loss, Layers: layers, First: layers[0],
+		Base: base, Loss: r.Loss, Layers: layers, First: first,
 		Targets: r.Targets, Rank: r.Rank, Alpha: r.Alpha, Dropout: r.Dropout, Bits: r.Bits,
 		Steps: r.Steps, Batch: r.Batch, Accumulate: r.Accumulate, LearningRate: r.LearningRate,
 		WarmUp: min(r.WarmUp, r.Steps-1), Clip: r.Clip, Seed: r.Seed, Recompute: repair.RecomputeFull,
 	}
 	switch r.Method {
 	case plugin.RepairPartial:
-		left := p.Layers - len(p.Remove)
-		c.Layers = nil
-		for l := max(0, left-partialLayers); l < left; l++ {
-			c.Layers = append(c.Layers, l)
-		}
-		// Behind the cut a layer's input is no longer what the uncut model has there.
-		c.First = min(c.Layers[0], max(0, p.Remove[0]-1))
 		c.Dense, c.Head = true, r.Loss != plugin.LossHidden && n.OwnHead() != ""
 	case plugin.RepairFull:
-		c.Layers, c.First, c.Dense = nil, 0, true
+		c.Dense = true
 	}
 	return c, nil
+}
+
+// span are the layers of the cut model that a training changes, nil for all, and the
+// first that it computes, which none of the removed ones stood before.
+func (p Patient) span() (layers []int, first int, err error) {
+	switch p.Settings.Method {
+	case plugin.RepairPartial:
+		left := p.Layers - len(p.Remove)
+		for l := max(0, left-partialLayers); l < left; l++ {
+			layers = append(layers, l)
+		}
+		// Behind the cut a layer's input is no longer what the uncut model has there.
+		return layers, min(layers[0], max(0, p.Remove[0]-1)), nil
+	case plugin.RepairFull:
+		return nil, 0, nil
+	}
+	if layers, err = trained(p.Settings, p.Layers, p.Remove); err != nil {
+		return nil, 0, err
+	}
+	return layers, layers[0], nil
 }
 
 // partialLayers is how many of the last layers a partial training changes.
 const partialLayers = 2
 
-// fits refuses a training that memory does not suffice for, before anything is done.
+// errNoMemory is in the tree of an error that means there is too little memory to train.
+var errNoMemory = errors.New("too little memory")
+
+// fits refuses a training that memory does not suffice for.
 func (p Patient) fits(src *gguf.File) error {
 	network, err := repair.NewNetwork(src)
 	if err != nil {
@@ -76,7 +92,7 @@ func (p Patient) fits(src *gguf.File) error {
 		}
 	}
 	return &plugin.Error{Kind: plugin.Refused, Hint: hint,
-		Err: fmt.Errorf("training takes about %.1f GB of memory, and %.1f GB are free", float64(need(c))/1e9, float64(have)/1e9)}
+		Err: fmt.Errorf("%w: training takes about %.1f GB, and %.1f GB are free", errNoMemory, float64(need(c))/1e9, float64(have)/1e9)}
 }
 
 // recompute trades memory for time while a training takes less than a quarter of all
@@ -108,7 +124,7 @@ func (p Patient) train(ctx context.Context, rows material, h plugin.Host, event 
 	}
 	c.Recompute = p.recompute(network, src, c)
 	event(plugin.Event{Stage: "observe", Status: "watching the whole model read what is learnt"})
-	seen, held, err := p.observed(ctx, rows, c, h, event)
+	seen, held, err := p.observed(ctx, rows, c, result.beneath(), h, event)
 	if err != nil {
 		return err
 	}
@@ -144,19 +160,20 @@ func (p Patient) train(ctx context.Context, rows material, h plugin.Host, event 
 }
 
 // observed are the examples of a training, of which an earlier try may have made some.
-func (p Patient) observed(ctx context.Context, rows material, c repair.Config, h plugin.Host, event func(plugin.Event)) (seen, held *examples, err error) {
+// What enters the lowest trained layer is what beneath has there.
+func (p Patient) observed(ctx context.Context, rows material, c repair.Config, beneath Stage, h plugin.Host, event func(plugin.Event)) (seen, held *examples, err error) {
 	hidden, err := p.hidden()
 	if err != nil {
 		return nil, nil, err
 	}
 	form := examplesForm{
-		Digest: rows.digest + " of " + p.Model.Digest + " at " + fmt.Sprint(c.First), Length: p.Settings.Length,
+		Digest: rows.digest + " of " + p.Model.Digest + " at " + fmt.Sprint(c.First) + beneath.Digest, Length: p.Settings.Length,
 		Hidden: hidden, State: c.First > 0, Aim: c.Loss == plugin.LossHidden,
 	}
 	if c.Loss == plugin.LossDistill {
 		form.Top = topTokens
 	}
-	first := original(c.First, p.Remove)
+	looks := looks(p, form, c.First, plugin.Variant{Path: beneath.Path})
 	wanted := min(len(rows.packed.Rows), c.Steps*c.Batch)
 	rows.packed.Rows = rows.packed.Rows[:wanted]
 	rows.packedHeld.Rows = rows.packedHeld.Rows[:min(len(rows.packedHeld.Rows), mostHeld)]
@@ -167,10 +184,10 @@ func (p Patient) observed(ctx context.Context, rows material, c repair.Config, h
 	for i := range rows.packedHeld.Rows {
 		meter.total += int64(filled(rows.packedHeld, i))
 	}
-	if held, err = observe(ctx, p, heldFile, rows.packedHeld, form, first, h, meter.add); err != nil {
+	if held, err = observe(ctx, p, heldFile, rows.packedHeld, form, looks, h, meter.add); err != nil {
 		return nil, nil, err
 	}
-	if seen, err = observe(ctx, p, seenFile, rows.packed, form, first, h, meter.add); err != nil {
+	if seen, err = observe(ctx, p, seenFile, rows.packed, form, looks, h, meter.add); err != nil {
 		held.Close()
 		return nil, nil, err
 	}
@@ -179,17 +196,6 @@ func (p Patient) observed(ctx context.Context, rows material, c repair.Config, h
 
 // mostHeld bounds the rows by which a training is judged while it runs.
 const mostHeld = 16
-
-// original is the number that a layer of the cut model has in the whole one. Below the
-// lowest trained layer nothing has changed, so what enters it is the same in both.
-func original(layer int, remove []int) int {
-	for _, r := range remove {
-		if r <= layer {
-			layer++
-		}
-	}
-	return layer
-}
 
 // hidden is the width of the residual stream.
 func (p Patient) hidden() (int, error) {

@@ -50,13 +50,9 @@ func (p Patient) reads() (func(name string) bool, error) {
 	}
 	lowest := p.Layers
 	if trains(p.Settings.Method) {
-		layers, err := trained(p.Settings, p.Layers, p.Remove)
-		if err != nil {
+		var err error
+		if _, lowest, err = p.span(); err != nil {
 			return nil, err
-		}
-		lowest = layers[0]
-		if p.Settings.Method == plugin.RepairFull {
-			lowest = 0
 		}
 	}
 	return func(name string) bool {

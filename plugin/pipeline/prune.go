@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"pare/convert"
 	"pare/gguf"
@@ -201,10 +200,8 @@ func (k making) heal(ctx context.Context, patient heal.Patient, h plugin.Host, e
 	result, err := heal.Heal(ctx, patient, h, event)
 	// Nobody asked for a repair: where none is possible the cut model is worth having.
 	if kind := plugin.KindOf(err); k.job.Repair.Method == "" && (kind == plugin.Unsupported || kind == plugin.Refused) {
-		result.Stages = slices.DeleteFunc(result.Stages, func(s heal.Stage) bool { return s.Name == heal.StageWiden || s.Name == heal.StageLinear })
-		result.Repaired.Settings.Method = plugin.RepairNone
 		report.Unrepaired = err.Error()
-		err = nil
+		err = result.TakeBack()
 	}
 	if err != nil {
 		return result, err
