@@ -1,6 +1,8 @@
 package repair
 
 import (
+	"errors"
+
 	"pare/convert/quant"
 	"pare/gguf"
 )
@@ -24,9 +26,13 @@ func Estimate(n *Network, f *gguf.File, cfg Config, length int, embeds bool) int
 	return programBytes + stored + n.trainedBytes(cfg) + n.workBytes(cfg, length)
 }
 
-// packedBytes is what a tensor takes in memory.
+// packedBytes is what a tensor takes in memory. One of a code book that ggml alone holds
+// is trained in Q4_K, which convert.Widen stores it in.
 func packedBytes(t gguf.Tensor, bits int) int64 {
 	kind := t.Type
+	if _, err := quant.Pack(kind, make([]byte, kind.TypeSize()), int(kind.BlockSize())); errors.Is(err, quant.ErrCodebook) {
+		kind = gguf.Q4_K
+	}
 	held := func() (perBlock int64, bits int) {
 		p, err := quant.Pack(kind, make([]byte, kind.TypeSize()), int(kind.BlockSize()))
 		if err != nil { // stored as it is, or unpacked

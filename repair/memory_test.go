@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"pare/convert"
+	"pare/gguf"
 )
 
 // What was measured: the peak of the process, on two cores, of four steps of four
@@ -40,5 +41,12 @@ func TestEstimateCountsWeights(t *testing.T) {
 	dense := Estimate(n, f, Config{Dense: true}, 24, true)
 	if !(programBytes < small && small < whole && whole < dense) {
 		t.Errorf("%d bytes for a layer, %d for all, %d for all in full", small, whole, dense)
+	}
+}
+
+func TestEstimateOfCodeBooks(t *testing.T) {
+	shape := []uint64{256, 8}
+	if got, want := packedBytes(gguf.Tensor{Type: gguf.IQ2_XS, Shape: shape}, 0), packedBytes(gguf.Tensor{Type: gguf.Q4_K, Shape: shape}, 0); got != want {
+		t.Errorf("IQ2_XS takes %d bytes, what it is stored in before %d", got, want)
 	}
 }

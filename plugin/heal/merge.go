@@ -52,11 +52,13 @@ const (
 func (t school) merge(ctx context.Context, trained repair.Result, event func(plugin.Event), result *Result) error {
 	event(plugin.Event{Stage: "merge", Status: "measuring what rounding must spare"})
 	var err error
-	if t.cfg.Bits > 0 { // the file's own numbers count from here on, not what training made of them
+	if t.cfg.Bits > 0 { // from here on the file's own numbers count, not what training made of them
 		t.cfg.Bits = 0
+		gain := trained.Before - trained.After
 		if trained.Before, err = repair.HeldLoss(ctx, t.backend, t.network, t.src, t.cfg, t.held); err != nil {
 			return err
 		}
+		trained.After = trained.Before - gain
 	}
 	cfg := convert.MergeConfig{Repair: t.said()}
 	m, err := t.rounded(ctx, trained, cfg, event, result)
@@ -156,7 +158,7 @@ func (t school) merged(ctx context.Context, name string, trained repair.Result, 
 
 // tuning is c with scales to train instead.
 func tuning(c repair.Config) repair.Config {
-	c.Scales, c.Dense, c.Head, c.Bits = true, false, false, 0
+	c.Scales, c.Dense, c.Head = true, false, false
 	return c
 }
 
