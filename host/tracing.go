@@ -119,7 +119,7 @@ func (s *Server) traceStatus(name, digest, path string) (client.TraceStatus, err
 	if err != nil {
 		return status, err
 	}
-	if len(rows) >= traffic.MaxLabels && status.Note == "" {
+	if traffic.Labels(rows) >= traffic.MaxLabels && status.Note == "" {
 		status.Note = fmt.Sprintf("no more than %d labels are kept: requests with others count without one (--reset --label forgets one)", traffic.MaxLabels)
 	}
 	for _, label := range slices.Sorted(maps.Keys(rows)) {

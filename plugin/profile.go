@@ -64,8 +64,9 @@ type Plan struct {
 	TokensUsed   string       `json:"tokens_used"` // "all" or "last"
 	Tokens       int64        `json:"tokens"`
 	Chunks       int          `json:"chunks"`
-	Layers       int          `json:"layers"` // of the model, L
-	Remove       []int        `json:"remove"` // 0-based
+	Layers       int          `json:"layers"`          // of the model, L
+	Remove       []int        `json:"remove"`          // 0-based
+	Named        bool         `json:"named,omitempty"` // by the request, so that Criterion only says what Chosen.Score is
 	Chosen       Candidate    `json:"chosen"`
 	Alternatives []Candidate  `json:"alternatives,omitempty"` // best first, without the chosen
 	Text         []CorpusInfo `json:"text,omitempty"`         // what was run to compare losses

@@ -84,6 +84,9 @@ func fitLine(w []float32, high float64, below bool) line {
 	least := math.Inf(1)
 	for _, inward := range [...]float64{0, 0.02, 0.05, 0.09, 0.14, 0.2} {
 		l := line{(top - low) * (1 - 2*inward) / high, low + (top-low)*inward}
+		if below {
+			l.min = min(l.min, 0)
+		}
 		for range 4 {
 			loss := l.loss(w, 0, high)
 			if loss >= least {

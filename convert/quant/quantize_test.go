@@ -2,6 +2,7 @@ package quant
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -82,4 +83,40 @@ func FuzzNumbers(f *testing.F) {
 		}
 		Requantize(tt, data, w, n, nil)
 	})
+}
+
+// Numbers so small that half precision has few steps for their scale, and groups on one
+// side of zero, are stored as near as others are.
+func TestQuantizeLosesNoGroup(t *testing.T) {
+	for _, kind := range []gguf.TensorType{gguf.Q2_K, gguf.Q3_K, gguf.Q4_K, gguf.Q5_K, gguf.Q6_K} {
+		for _, largest := range []float64{1e-3, 5e-3, 1e-2, 1} {
+			r := rand.New(rand.NewPCG(1, 2))
+			const cols = 256
+			w := make([]float32, 64*cols)
+			for i := range w {
+				w[i] = float32(largest * (r.Float64() - 0.5))
+				if i/32%8 == 0 { // above zero, but for one far above them
+					w[i] = float32(largest * (0.05 + 0.9*r.Float64()*float64(1-i/cols%2)/2))
+				}
+			}
+			data, err := Quantize(kind, w, cols)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := Floats(kind, data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for g := 0; g < len(w); g += 16 {
+				var power, lost float64
+				for i := g; i < g+16; i++ {
+					power += float64(w[i]) * float64(w[i])
+					lost += math.Pow(float64(got[i]-w[i]), 2)
+				}
+				if lost > 0.5*power {
+					t.Fatalf("%v, up to %g: numbers %d to %d are stored as %v, not %v", kind, largest, g, g+15, got[g:g+16], w[g:g+16])
+				}
+			}
+		}
+	}
 }

@@ -29,7 +29,7 @@ func planSection(r plugin.Report) section {
 		Notes: notes(p.Notes),
 	}
 	if !scored(p) {
-		if p.Criterion == "deepest" {
+		if p.Criterion == "deepest" && !p.Named {
 			s.Text = append(s.Text, "chosen by deepest: the last layers but the very last, without a measurement")
 		}
 		return s
@@ -89,7 +89,11 @@ func why(p plugin.Plan) string {
 	if drawn {
 		what += fmt.Sprintf(" (95%%: %s)", interval(c, d))
 	}
-	s := fmt.Sprintf("chosen by %s: %s, on %s", plain(p.Criterion), what, phrase.Many(p.Tokens, "token"))
+	by := "chosen by " + plain(p.Criterion)
+	if p.Named {
+		by = "named in the request"
+	}
+	s := fmt.Sprintf("%s: %s, on %s", by, what, phrase.Many(p.Tokens, "token"))
 	if drawn && c.Wins > 0 {
 		s += fmt.Sprintf("; best in %s of resamplings", about(c.Wins))
 	}

@@ -91,8 +91,8 @@ func closedForm(l plugin.LinearFit) string {
 // trained words a training.
 func trained(t plugin.Training, settings plugin.Repair) string {
 	s := fmt.Sprintf("Training: %s parameters, %s seen", parameters(uint64(max(0, t.Trained))), phrase.Many(t.Tokens, "token"))
-	if d := duration(t); d > 0 {
-		s += " in about " + d.String()
+	if d := time.Duration(t.Seconds * float64(time.Second)).Round(time.Second); d > 0 {
+		s += " in " + d.String()
 	}
 	s += fmt.Sprintf(", best after step %d", t.Best)
 	if settings.Steps > 0 {
@@ -106,20 +106,6 @@ func trained(t plugin.Training, settings plugin.Repair) string {
 		s += " It was stopped early: " + strings.TrimSuffix(plain(t.Stopped), ".") + "."
 	}
 	return s
-}
-
-// duration is the time that a training's steps took, by their speeds.
-func duration(t plugin.Training) time.Duration {
-	var perToken, n float64
-	for _, p := range t.Curve {
-		if p.Tokens > 0 {
-			perToken, n = perToken+1/p.Tokens, n+1
-		}
-	}
-	if n == 0 {
-		return 0
-	}
-	return time.Duration(float64(t.Tokens) * perToken / n * float64(time.Second)).Round(time.Second)
 }
 
 // merged words what became of the changes in the file, and what they cost it.

@@ -30,7 +30,7 @@ func TestRepairSaysWhatItDidNotDo(t *testing.T) {
 		"nothing trained": {linear, "43.7% of the cut's error is left.", "Training:"},
 		"no uncut stage":  {linear, "perplexity KL same next token cut 65.7 ± 4.6 0.902 ± 0.045", "× uncut"},
 		"no wider type":   {exact, "96.3% of the gain in held-out loss is kept; every tensor keeps its type.", "wider"},
-		"not stopped":     {exact, "in about 6m12s, best after step 90 of 100.", "stopped early"},
+		"not stopped":     {exact, "in 6m12s, best after step 90 of 100.", "stopped early"},
 	} {
 		if got := spoken(t, c.report); !strings.Contains(got, c.want) || strings.Contains(got, c.not) {
 			t.Errorf("%s: want %q and not %q in\n%s", name, c.want, c.not, got)

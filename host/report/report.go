@@ -5,8 +5,8 @@
 // All forms are made from one document, so that they cannot disagree, and hold
 // no number that is not in the JSON form of the same report. Names, prompts and
 // answers come from strangers: control characters are dropped from them, and
-// each form escapes them by its own rules. No form holds a date or a path, and
-// the same input gives the same bytes.
+// each form escapes them by its own rules. The same input gives the same bytes:
+// no form holds a path, nor a date but those of the traffic that layers were chosen by.
 package report
 
 import (

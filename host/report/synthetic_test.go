@@ -101,7 +101,7 @@ func repaired() plugin.Report {
 			Steps: 100, Batch: 4, Length: 256, Accumulate: 1, LearningRate: 5e-4, WarmUp: 10, Clip: 1},
 		Data:   []plugin.CorpusInfo{{Name: plugin.DataSelf, Digest: "sha256:aa11bb22cc33dd44", Documents: 320}},
 		Linear: []plugin.LinearFit{{Layer: 12, Tokens: 32768, Ridge: .001, Error: .437}},
-		Training: &plugin.Training{Trained: 2_433_024, Tokens: 102_400, Best: 90, PeakMemory: 2_140_000_000,
+		Training: &plugin.Training{Trained: 2_433_024, Tokens: 102_400, Best: 90, Seconds: 372, PeakMemory: 2_140_000_000,
 			Stopped: "the held-out loss rose three times in a row"},
 		Merge:  &plugin.Merge{Tensors: 127, Kept: .963, Promoted: []string{"blk.11.ffn_down.weight: Q8_0, as Q4_1 kept 71%", "blk.12.ffn_down.weight: Q8_0, as Q4_1 kept 80%"}},
 		Stages: []plugin.StageScore{stage("uncut", 25.2, 0, 1), stage("cut", 65.7, .902, .471), stage("closed form", 42.6, .512, .61), stage("trained", 35.1, .391, .65)},

@@ -33,7 +33,7 @@ var alphabets = []struct {
 }
 
 // functionWords are frequent words of languages in Latin script, none of which
-// is in two of the lists or is a keyword of a common programming language.
+// is in two of the lists.
 var functionWords = map[string]string{
 	"english":    "the of to that this are was were it its you they have has had be which their his her what how when can will would",
 	"german":     "der die das und ist nicht ein eine einen einem einer zu mit von den dem im auf für sich dass auch wird sind ich wir oder",

@@ -20,7 +20,11 @@ const (
 func Notes(e *plugin.Evaluation) []string {
 	var notes []string
 	if len(e.Text) > 0 {
-		notes = append(notes, TextNotes(e.Text[0])...)
+		keep := Defaults.KeepKL
+		if e.Verdict != nil {
+			keep = e.Verdict.Thresholds.KeepKL
+		}
+		notes = append(notes, textNotes(e.Text[0], keep)...)
 	}
 	if len(e.Tasks) > 0 {
 		notes = append(notes, taskNotes(e.Tasks[0])...)
@@ -36,7 +40,10 @@ func Notes(e *plugin.Evaluation) []string {
 
 // TextNotes is Notes where only text was scored, given the score over all of
 // it.
-func TextNotes(s plugin.TextScore) []string {
+func TextNotes(s plugin.TextScore) []string { return textNotes(s, Defaults.KeepKL) }
+
+// textNotes are the notes where a KL up to keep is small.
+func textNotes(s plugin.TextScore, keep float64) []string {
 	var notes []string
 	switch {
 	case s.Chunks == 1:
@@ -48,10 +55,10 @@ func TextNotes(s plugin.TextScore) []string {
 	if s.KL == nil {
 		return notes
 	}
-	if k := s.KL; k.High-k.Low > 2*wide*k.Value && k.High > Defaults.KeepKL {
+	if k := s.KL; k.High-k.Low > 2*wide*k.Value && k.High > keep {
 		notes = append(notes, fmt.Sprintf("the KL is only known to be between %.3g and %.3g: score more text", k.Low, k.High))
 	}
-	return append(notes, adaptation(s)...)
+	return append(notes, adaptation(s, keep)...)
 }
 
 // adaptation warns of a model that was trained to the kind of text it is scored
@@ -59,8 +66,8 @@ func TextNotes(s plugin.TextScore) []string {
 // rise of the log-loss is the KL divergence, Σ p₀ ln(p₀/p). After a cut or a
 // distillation the two are close; a rise of less than half the KL was bought
 // otherwise.
-func adaptation(s plugin.TextScore) []string {
-	if s.Rise == nil || s.KL.Value <= Defaults.KeepKL || s.Rise.High >= s.KL.Low/2 {
+func adaptation(s plugin.TextScore, keep float64) []string {
+	if s.Rise == nil || s.KL.Value <= keep || s.Rise.High >= s.KL.Low/2 {
 		return nil
 	}
 	how := "hardly rose"

@@ -47,18 +47,18 @@ func Tasks(before, after []Question) []plugin.TaskScore {
 		return nil
 	}
 	var kinds []string
-	byKind := map[string]*tally{All: {}}
+	all, byKind := &tally{}, map[string]*tally{} // a kind may be called All
 	for i, q := range before {
 		if byKind[q.Name] == nil {
 			kinds = append(kinds, q.Name)
 			byKind[q.Name] = &tally{}
 		}
-		for _, t := range []*tally{byKind[All], byKind[q.Name]} {
+		for _, t := range []*tally{all, byKind[q.Name]} {
 			t.chance += 1 / float64(max(len(q.Choices), 1))
 			t.count(q.right(), after != nil && after[i].right())
 		}
 	}
-	scores := []plugin.TaskScore{byKind[All].score(All, after != nil)}
+	scores := []plugin.TaskScore{all.score(All, after != nil)}
 	for _, kind := range kinds {
 		scores = append(scores, byKind[kind].score(kind, after != nil))
 	}

@@ -134,3 +134,12 @@ func TestIntervalsHoldTheChange(t *testing.T) {
 		}
 	}
 }
+
+// What a user's questions are called is not mistaken for all of them.
+func TestAKindCalledAll(t *testing.T) {
+	q := Question{Name: All, Answer: 0, Choices: []ScoredChoice{{LogProb: -1, Bytes: 1}, {LogProb: -2, Bytes: 1}}}
+	scores := Tasks([]Question{q, q}, nil)
+	if len(scores) != 2 || scores[0].Questions != 2 || scores[1].Questions != 2 {
+		t.Errorf("%+v", scores)
+	}
+}

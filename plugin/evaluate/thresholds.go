@@ -31,7 +31,7 @@ func WithDefaults(t plugin.Thresholds) plugin.Thresholds {
 	}
 }
 
-// ValidateThresholds names the field at fault as a person wrote it. All are
+// ValidateThresholds names the field at fault, and the flag for it. All are
 // finite and not negative, losses are at most 1, and what is kept is not worse
 // than what is repaired, where a field left 0 has its default.
 func ValidateThresholds(t plugin.Thresholds) error {
@@ -39,10 +39,10 @@ func ValidateThresholds(t plugin.Thresholds) error {
 		name       string
 		value, top float64
 	}{
-		{"keep_kl", t.KeepKL, math.MaxFloat64},
-		{"keep_loss", t.KeepLoss, 1},
-		{"repair_kl", t.RepairKL, math.MaxFloat64},
-		{"repair_loss", t.RepairLoss, 1},
+		{"keep_kl (--keep-kl)", t.KeepKL, math.MaxFloat64},
+		{"keep_loss (--keep-loss)", t.KeepLoss, 1},
+		{"repair_kl (--worth-kl)", t.RepairKL, math.MaxFloat64},
+		{"repair_loss (--worth-loss)", t.RepairLoss, 1},
 	} {
 		switch {
 		case math.IsNaN(f.value) || f.value < 0 || math.IsInf(f.value, 0):
@@ -54,9 +54,9 @@ func ValidateThresholds(t plugin.Thresholds) error {
 	t = WithDefaults(t)
 	switch {
 	case t.KeepKL > t.RepairKL:
-		return plugin.Errorf(plugin.Invalid, "threshold keep_kl %g is above repair_kl %g: lower the one or raise the other", t.KeepKL, t.RepairKL)
+		return plugin.Errorf(plugin.Invalid, "threshold keep_kl (--keep-kl) %g is above repair_kl (--worth-kl) %g: lower the one or raise the other", t.KeepKL, t.RepairKL)
 	case t.KeepLoss > t.RepairLoss:
-		return plugin.Errorf(plugin.Invalid, "threshold keep_loss %g is above repair_loss %g: lower the one or raise the other", t.KeepLoss, t.RepairLoss)
+		return plugin.Errorf(plugin.Invalid, "threshold keep_loss (--keep-loss) %g is above repair_loss (--worth-loss) %g: lower the one or raise the other", t.KeepLoss, t.RepairLoss)
 	}
 	return nil
 }

@@ -81,6 +81,7 @@ func (form Form[T]) Open(folder string) (*Journal[T], error) {
 		f.Close()
 		return nil, fmt.Errorf("read %s: %w", f.Name(), err)
 	}
+	syncFolder(folder) // the file may be new
 	return &Journal[T]{Form: form, folder: folder, file: f, All: all}, nil
 }
 
@@ -250,11 +251,16 @@ func (form Form[T]) write(folder string, values []T) (f *os.File, all []Entry[T]
 		os.Remove(f.Name())
 		return nil, nil, err
 	}
-	if d, err := os.Open(folder); err == nil { // the rename, too, is on disk
+	syncFolder(folder)
+	return f, all, nil
+}
+
+// syncFolder has the names in a folder on disk, too.
+func syncFolder(folder string) {
+	if d, err := os.Open(folder); err == nil {
 		d.Sync()
 		d.Close()
 	}
-	return f, all, nil
 }
 
 // Replace puts values in the place of all entries, which stay if it fails or a crash

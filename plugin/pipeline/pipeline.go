@@ -6,12 +6,12 @@
 //	measure.go    trace and profile: what is missing is traced, the rest kept
 //	passages.go   text as sequences of tokens to be scored; questions.go likewise
 //	book.go       scores.bin, what each variant of the model made of each passage
-//	choose.go     plan: which layers go; try.go by running the model without them
+//	choose.go     plan: which layers go; try.go by running the model without them,
+//	              live.go by what was measured of requests
 //	cut.go        cut: the GGUF without them; package heal repairs it
 //	judge.go      evaluate: what that costs; evaluate.go for any two models
 //	prune.go      the job: all of these, then register
 //	sweep.go      many cuts, tried and not made
-//	journal.go    the form of trace.bin, used.bin and scores.bin
 //
 // Each stage leaves a file with the digest of what it was made from, and finds
 // it again: a job that was cut short goes on where it stopped.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -181,13 +182,22 @@ func (c choice) compareOn(ctx context.Context, ps []passage, run runner, b *book
 	}, progress)
 }
 
-// losses are those of variants that were run on passages.
+// senseless is a log-loss, in nats a token, that says that a variant computes nothing of
+// use: one that is no number counts as 100, and no guess at a token is as bad as that.
+const senseless = 50
+
+// losses are those of variants that were run on passages, infinite where a variant is
+// broken.
 func (b *book) losses(vs []variant, ps []passage) [][]search.Loss {
 	out := make([][]search.Loss, len(vs))
 	for i, v := range vs {
 		for _, p := range ps {
 			t, _ := b.find(p, v)
-			out[i] = append(out[i], search.Loss{Tokens: t.Sums.Tokens, NLL: t.Sums.NLL})
+			l := search.Loss{Tokens: t.Sums.Tokens, NLL: t.Sums.NLL}
+			if l.NLL > senseless*float64(l.Tokens) {
+				l.NLL = math.Inf(1)
+			}
+			out[i] = append(out[i], l)
 		}
 	}
 	return out

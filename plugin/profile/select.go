@@ -65,7 +65,7 @@ func Select(in Input, sel plugin.Selection, cuttable func(remove []int) error) (
 	plan := plugin.Plan{
 		Version: Version, Model: in.Model, Profile: in.Trace, Layers: in.Layers,
 		Criterion: r.by.name, TokensUsed: "all", Tokens: f.sample.tokens, Chunks: len(f.sample.chunks),
-		Remove: f.chosen.remove, Chosen: f.chosen.report(),
+		Remove: f.chosen.remove, Named: r.remove != nil, Chosen: f.chosen.report(),
 	}
 	if r.last {
 		plan.TokensUsed = "last"

@@ -115,7 +115,7 @@ func (o *outcome) notes(c profile.Choices, plan plugin.Plan) []string {
 	if rivals != "" {
 		note("%s would be as good within the noise of this text", rivals)
 	}
-	switch uncertain := rivals != "" || o.seen < enough; {
+	switch uncertain := rivals != "" || o.seen < enough || plan.Chosen.Wins < 1-rival; {
 	case uncertain && o.end == textEnded:
 		note("all of the text was run and the winner is not certain: more text would tell")
 	case uncertain && o.end == spent:

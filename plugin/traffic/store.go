@@ -147,6 +147,15 @@ func (s *Store) Rows() map[string][]Chunk {
 	return rows
 }
 
+// Labels is how many of rows are of a label.
+func Labels(rows map[string][]Chunk) int {
+	n := len(rows)
+	if _, ok := rows[""]; ok {
+		n--
+	}
+	return n
+}
+
 // Add adds what was measured; when it returns it is on disk, or an error says that it is
 // not. Sums that are no numbers are left out and counted as a fault. What has a label beyond [MaxLabels]
 // is kept without one.
@@ -154,7 +163,7 @@ func (s *Store) Add(c Chunk) error {
 	if c.empty() {
 		return nil
 	}
-	if _, known := s.rows[c.Label]; !known && c.Label != "" && len(s.rows) >= MaxLabels {
+	if _, known := s.rows[c.Label]; !known && c.Label != "" && Labels(s.rows) >= MaxLabels {
 		c.Label = ""
 	}
 	if !c.Delta.Finite() {
