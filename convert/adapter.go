@@ -66,7 +66,7 @@ func adapterLayout(src *gguf.File, changes []Change) (gguf.Layout, error) {
 		return gguf.Layout{}, err
 	}
 	for _, c := range changes {
-		if c.Dense != nil || c.Name == embedding {
+		if c.Dense != nil || c.Scales != nil || c.Name == embedding {
 			return gguf.Layout{}, fmt.Errorf("tensor %q: its change is not a product that adapters can hold: merge it", c.Name)
 		}
 	}

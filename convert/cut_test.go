@@ -209,9 +209,25 @@ func TestCutKeepsMetadata(t *testing.T) {
 	}
 }
 
+// repaired is a model that says how it was repaired.
+func repaired(t *testing.T, f *gguf.File, how string) *gguf.File {
+	t.Helper()
+	l, path := f.Layout(), filepath.Join(t.TempDir(), "repaired.gguf")
+	l.KVs = append(l.KVs, gguf.KV{Key: "pare.repair", Value: gguf.String(how)})
+	if _, err := gguf.Write(t.Context(), path, l, nil); err != nil {
+		t.Fatal(err)
+	}
+	healed, err := gguf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { healed.Close() })
+	return healed
+}
+
 func TestCutRemembersCuts(t *testing.T) {
 	first, _ := cutFile(t, tiny{arch: "llama", layers: 9}.file(t), "2-4")
-	second, _ := cutFile(t, first, "1,3")
+	second, _ := cutFile(t, repaired(t, first, "linear"), "1,3")
 	third, _ := cutFile(t, second, "0")
 	cuts, err := History(third)
 	if err != nil {
@@ -219,12 +235,12 @@ func TestCutRemembersCuts(t *testing.T) {
 	}
 	var got []string
 	for _, p := range cuts {
-		got = append(got, fmt.Sprintf("%s %d %s %s", layers.Format(p.Removed), p.TracedTokens, p.Criterion, p.Version))
+		got = append(got, fmt.Sprintf("%s %d %s %s %s", layers.Format(p.Removed), p.TracedTokens, p.Criterion, p.Version, p.Repair))
 		if p.Parent != parent {
 			t.Errorf("parent %q, want %q", p.Parent, parent)
 		}
 	}
-	want := []string{"2-4 4096 angular 1.2.3", "1,3 4096 angular 1.2.3", "0 4096 angular 1.2.3"}
+	want := []string{"2-4 4096 angular 1.2.3 linear", "1,3 4096 angular 1.2.3 ", "0 4096 angular 1.2.3 "}
 	if !slices.Equal(got, want) {
 		t.Errorf("history %q, want %q", got, want)
 	}

@@ -17,6 +17,7 @@ import (
 //	pare.criterion       string            if there was one
 //	pare.traced_tokens   uint64
 //	pare.version         string            if it is known
+//	pare.repair          string            if the cut was repaired
 //	pare.history         array of strings  earlier cuts, the oldest first
 //
 // The keys describe the last cut, so that the numbers in them are always those of
@@ -28,6 +29,7 @@ type Provenance struct {
 	Criterion    string `json:"criterion,omitempty"` // how the layers were chosen
 	TracedTokens int64  `json:"traced_tokens"`       // that the choice was made from
 	Version      string `json:"version,omitempty"`   // of Pare
+	Repair       string `json:"repair,omitempty"`    // what healed the cut model; Merge writes it
 }
 
 // provenancePrefix begins the keys that Pare adds to a model.
@@ -80,6 +82,7 @@ func lastCut(f *gguf.File) (p Provenance, ok bool, err error) {
 	}
 	p.Criterion, _ = text(f, "pare.criterion")
 	p.Version, _ = text(f, "pare.version")
+	p.Repair, _ = text(f, "pare.repair")
 	tokens, _ := f.KV("pare.traced_tokens")
 	p.TracedTokens, _ = tokens.Int()
 	return p, true, nil

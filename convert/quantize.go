@@ -55,7 +55,7 @@ type QuantizeResult struct {
 }
 
 // Quantize writes src to the file dst with its matrices in the types that `ollama
-// create --quantize` gives them; name is one of Quantizations, in upper or lower case. Only
+// create --quantize` gives them, which has another table for qwen3next; name is one of Quantizations, in upper or lower case. Only
 // tensors in F32, F16, BF16 and Q8_0 are stored anew, and none in a larger type: what
 // was rounded to a few bits before would be rounded twice. One tensor at a time is in
 // memory. If nothing becomes smaller the error wraps ErrNoSmaller. If Quantize fails, dst

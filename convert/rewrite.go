@@ -24,7 +24,8 @@ func (rw rewriter) renumber(i int) int {
 }
 
 // metadata returns the keys of the cut model: those of the original in their
-// order and with their bytes, except for what counts or lists layers.
+// order and with their bytes, except for what counts or lists layers, and for those of
+// an earlier cut, which provenanceKVs has.
 //
 // general.name, general.size_label and what says how the model was quantised
 // stay: they tell what the original was. general.parameter_count, which counts

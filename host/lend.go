@@ -163,7 +163,10 @@ func enough(name string, d plugin.TraceDelta) error {
 			return plugin.Errorf(plugin.Unavailable, "trace %s: %d of %d tokens could not be traced: %s", name, d.Expected-seen, d.Expected, f.Reason)
 		}
 	}
-	return plugin.Errorf(plugin.Unavailable, "trace %s: %d of %d tokens were computed, the rest came from the prompt cache", name, seen, d.Expected)
+	if seen == 0 {
+		return plugin.Errorf(plugin.Unavailable, "trace %s: nothing was measured: its runner has lost touch with the server, or had the text in its cache; unload it (`pare stop %s`) and ask again", name, name)
+	}
+	return plugin.Errorf(plugin.Unavailable, "trace %s: %d of %d tokens were computed, the rest came from the prompt cache; ask again", name, seen, d.Expected)
 }
 
 // run has the server evaluate texts as prompts and returns how many tokens they

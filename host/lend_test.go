@@ -20,11 +20,12 @@ func TestEnoughTokens(t *testing.T) {
 		{seen: 90},
 		{seen: 60, leftOut: 30, faults: []plugin.Fault{thinned}},
 		{seen: 89, want: "came from the prompt cache"},
+		{seen: 0, want: "unload it"},
 		{seen: 60, leftOut: 29, faults: []plugin.Fault{thinned}, want: "89 of 100 tokens were computed, the rest came from the prompt cache"},
 		{seen: 40, leftOut: 30, faults: []plugin.Fault{thinned, lost}, want: "30 of 100 tokens could not be traced: lost"},
 	} {
 		d := plugin.TraceDelta{Expected: 100, LeftOut: c.leftOut, Faults: c.faults}
-		d.All.Tokens, d.First.Tokens = c.seen-1, 1
+		d.All.Tokens, d.First.Tokens = max(0, c.seen-1), min(c.seen, 1)
 		err := enough("m", d)
 		switch {
 		case c.want == "" && err != nil:

@@ -3,9 +3,11 @@ package engine
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"pare/host/score"
+	"pare/plugin"
 )
 
 // cost is what a forward pass took.
@@ -84,7 +86,11 @@ func (m *model) compute() (time.Duration, error) {
 	}
 	if err != nil {
 		m.forget(m.bypass)
-		return took, fmt.Errorf("compute %s: %w", m.name(), err)
+		err = fmt.Errorf("compute %s: %w", m.name(), err)
+		if strings.HasSuffix(err.Error(), "code -2") { // llama.cpp's for an allocation that failed
+			err = plugin.Errorf(plugin.Unavailable, "%w: memory does not suffice; free some", err)
+		}
+		return took, err
 	}
 	return took, nil
 }
