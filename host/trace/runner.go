@@ -82,8 +82,10 @@ func (r *runner) call(ctx context.Context, c wire.Command) error {
 	return err
 }
 
-// patience is how long a runner may compute before it answers.
-const patience = time.Minute
+// patience is how long a runner may compute before it answers: a batch of a large model
+// takes minutes on a CPU, and who is disconnected is not traced again until it is loaded
+// anew.
+const patience = 10 * time.Minute
 
 // settle waits for a reply that nobody waits for any more, and ends the turn.
 func (r *runner) settle() {
