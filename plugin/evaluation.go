@@ -176,6 +176,7 @@ type Sweep struct {
 	Before    TextScore    `json:"before"` // of the whole model
 	Points    []SweepPoint `json:"points"` // by criterion, seed and number of layers
 	Layers    []LayerScore `json:"layers,omitempty"`
+	LayersOf  *TextScore   `json:"layers_of,omitempty"` // the whole model, on the text of Layers, which is some of that of Before
 	Tolerance float64      `json:"tolerance,omitempty"`
 	Best      *SweepPoint  `json:"best,omitempty"` // of those that stay within the tolerance at the upper end of their interval, the one with most layers removed
 	Corpora   []CorpusInfo `json:"corpora"`        // what was scored

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"pare/plugin"
+	"pare/plugin/phrase"
 )
 
 // barWidth is the length of the longest bar in the table of layers.
@@ -21,6 +22,9 @@ func layersSection(s plugin.Sweep) section {
 		t.Rows = append(t.Rows, []string{fmt.Sprint(l.Layer), pm(&l.Rise), number(l.KL.Value), number(l.Lens.Value), percent(l.Agreement.Value), bar(l.Rise.Value, end)})
 	}
 	legend := "rise: of the log-loss without this layer alone, nats a token; lens: what the model says if it ends before this layer."
+	if s.LayersOf != nil {
+		legend += fmt.Sprintf(" All on %s, of which the whole model has a log-loss of %s.", phrase.Many(s.LayersOf.Tokens, "token"), number(wholeLoss(s)))
+	}
 	if clipped(s.Layers, end) {
 		legend += fmt.Sprintf(" The bars end at %s; › marks those that go further.", number(end))
 	}
@@ -28,6 +32,15 @@ func layersSection(s plugin.Sweep) section {
 		Caption: "Above, the rise of the log-loss without each layer alone; below, how early the answer is known.",
 		draw:    func(w io.Writer, format string) error { return PlotLayers(w, format, s) },
 	}}
+}
+
+// wholeLoss is the whole model's log-loss on the text that its layers are judged by.
+func wholeLoss(s plugin.Sweep) float64 {
+	of := s.Before
+	if s.LayersOf != nil {
+		of = *s.LayersOf
+	}
+	return math.Log(of.Before.Value)
 }
 
 // barEnd is where bars of rises end. The first layer of a model is often worth a

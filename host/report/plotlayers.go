@@ -3,7 +3,6 @@ package report
 import (
 	"fmt"
 	"io"
-	"math"
 
 	"pare/plugin"
 )
@@ -44,7 +43,7 @@ func PlotLayers(w io.Writer, format string, s plugin.Sweep) error {
 		alone.add(level{})
 	}
 	loss := newPanel("lens loss, nats", x, linear(0, "", lens))
-	loss.add(series{mark: orange, points: lens}, level{at: math.Log(s.Before.Before.Value), name: "the whole model", left: true})
+	loss.add(series{mark: orange, points: lens}, level{at: wholeLoss(s), name: "the whole model", left: true})
 	same := newPanel("lens agrees, %", x, linear(0, "", agree, []point{{0, 100, 0, 100}}))
 	same.add(series{mark: orange, points: agree})
 	same.below = "layer"

@@ -172,6 +172,8 @@ func sweep(layers, seeds int) plugin.Sweep {
 		}
 	}
 	s.Best = &s.Points[0]
+	of := styled("all", 4, 25.2, 0, 0, 1)
+	s.LayersOf = &of
 	for l := range layers {
 		depth := float64(l) / float64(layers-1)
 		rise := .04 + 8*math.Exp(-12*depth*float64(layers)/30) + .3*math.Exp(-30*(1-depth)) + .02*math.Sin(float64(5*l))

@@ -154,7 +154,8 @@ func (w *sweeping) run(ctx context.Context) (plugin.Sweep, error) {
 		s.Points = append(s.Points, w.point(b, ps, k))
 	}
 	if r.EachLayer {
-		s.Layers = w.layers(b, upTo(ps, layerTokens))
+		some := upTo(ps, layerTokens)
+		s.Layers, s.LayersOf = w.layers(b, some), &evaluate.Text(b.chunks(some, whole))[0]
 	}
 	s.Best = best(s.Points, r.Tolerance)
 	s.Notes = slices.Concat(w.notes, sampled, evaluate.TextNotes(s.Before))

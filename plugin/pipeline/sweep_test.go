@@ -214,7 +214,7 @@ func TestEachLayer(t *testing.T) {
 		if got.Layer != l || !near(&got.Rise, rise[l]) || !near(&got.KL, rise[l]) {
 			t.Errorf("layer %d: %+v, want a rise of %g", l, got, rise[l])
 		}
-		if lost := got.Lens.Value - math.Log(s.Before.Before.Value); math.Abs(lost-ended) > 0.06*ended {
+		if lost := got.Lens.Value - math.Log(s.LayersOf.Before.Value); math.Abs(lost-ended) > 0.06*ended {
 			t.Errorf("ended before layer %d the model loses %g, want %g", l, lost, ended)
 		}
 		if share := max(0, 1-ended); math.Abs(got.Agreement.Value-share) > 0.2 {
