@@ -89,8 +89,11 @@ func (f file) unloadable(reason string) error {
 }
 
 // fit sees to a context of so many sequences of size tokens, and threads. One for longer
-// sequences is kept.
+// sequences is kept, and with size 0 any: what runs next asks for its own.
 func (m *model) fit(size, sequences, threads int) error {
+	if size == 0 && m.context != nil && threads == m.threads {
+		return nil
+	}
 	if m.context != nil && sequences == m.sequences {
 		if size <= m.size && threads == m.threads {
 			return nil
