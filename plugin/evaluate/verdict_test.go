@@ -171,13 +171,13 @@ func TestThresholds(t *testing.T) {
 		}
 	}
 	for field, bad := range map[string]plugin.Thresholds{
-		"keep_kl is -1":                    {KeepKL: -1},
-		"keep_loss is NaN":                 {KeepLoss: math.NaN()},
-		"repair_kl is +Inf":                {RepairKL: math.Inf(1)},
-		"repair_loss is 1.5":               {RepairLoss: 1.5},
-		"keep_kl 2 is above repair_kl 1":   {KeepKL: 2},
-		"keep_kl 0.1 is above repair_kl":   {RepairKL: 0.05},
-		"keep_loss 0.02 is above repair_l": {RepairLoss: 0.01},
+		"keep_kl (--keep-kl) is -1":                               {KeepKL: -1},
+		"keep_loss (--keep-loss) is NaN":                          {KeepLoss: math.NaN()},
+		"repair_kl (--worth-kl) is +Inf":                          {RepairKL: math.Inf(1)},
+		"repair_loss (--worth-loss) is 1.5":                       {RepairLoss: 1.5},
+		"keep_kl (--keep-kl) 2 is above repair_kl (--worth-kl) 1": {KeepKL: 2},
+		"keep_kl (--keep-kl) 0.1 is above repair_kl":              {RepairKL: 0.05},
+		"keep_loss (--keep-loss) 0.02 is above repair_l":          {RepairLoss: 0.01},
 	} {
 		err := ValidateThresholds(bad)
 		var e *plugin.Error
