@@ -31,7 +31,7 @@ func TestEvaluate(t *testing.T) {
 	s.cutLayers("tiny", "small", "2-4")
 	s.write("tales.jsonl", tales)
 	s.write("riddles", riddles)
-	said, running, before := s.generate("tiny", "the light of", 16), s.running(), s.contents()
+	said, running, before := s.settled("tiny", "the light of", 16), s.running(), s.contents()
 
 	_, alone := s.judge(client.EvaluateRequest{Model: "tiny"})
 	if alone.After != nil || alone.Verdict != nil || alone.Text[0].KL != nil || alone.Text[0].Before.Value < 2 || alone.Tasks[0].Questions != 2 {

@@ -72,7 +72,7 @@ func checkPreview(s *server, cut string) {
 
 // checkUnnoticed tries a cut of a model that is being served.
 func checkUnnoticed(s *server) {
-	said, runners := s.generate("llama", "the sun is", 24), s.runners()
+	said, runners := s.settled("llama", "the sun is", 24), s.runners()
 	for _, cut := range []string{"2-5", "0-6"} {
 		s.preview("llama", cut, "the sun is")
 	}

@@ -174,7 +174,7 @@ func TestSweepUnnoticed(t *testing.T) {
 	s := newSite(t, 8)
 	s.createTiny("another", tinymodel.Config{Architecture: "qwen2"})
 	s.must("profile", "tiny", "--corpus", s.corpus) // tracing needs a runner
-	said := map[string]string{"tiny": s.generate("tiny", "The light", 16), "another": s.generate("another", "The light", 16)}
+	said := map[string]string{"tiny": s.settled("tiny", "The light", 16), "another": s.settled("another", "The light", 16)}
 	running, runners := s.running(), s.runners()
 
 	gate := newGate(t, s.gates, "sweep.3")
