@@ -19,7 +19,7 @@ func fitScales(w []float32, size, low, high int, codeLow, codeHigh float64) (d f
 		return 0, scales
 	}
 	for i := range scales {
-		middle, least := within(steps(wanted[i], d), low, high), math.Inf(1)
+		middle, least := steps(wanted[i], d, low, high), math.Inf(1)
 		for s := max(middle-1, low); s <= min(middle+1, high); s++ {
 			l := line{scale: float64(d) * float64(s)}
 			if loss := l.loss(w[i*size:][:size], codeLow, codeHigh); loss < least {
@@ -43,7 +43,7 @@ func fitLines(w []float32, size, high int, codeHigh float64) (d, dmin float32, s
 	}
 	d, dmin = nearHalf(scale/float64(high)), nearHalf(depth/float64(high))
 	for i, l := range wanted {
-		s, m := within(steps(l.scale, d), 0, high), within(steps(-l.min, dmin), 0, high)
+		s, m := steps(l.scale, d, 0, high), steps(-l.min, dmin, 0, high)
 		least := math.Inf(1)
 		for s1 := max(s-1, 0); s1 <= min(s+1, high); s1++ {
 			for m1 := max(m-1, 0); m1 <= min(m+1, high); m1++ {
@@ -57,17 +57,14 @@ func fitLines(w []float32, size, high int, codeHigh float64) (d, dmin float32, s
 	return d, dmin, scales, minima
 }
 
-// steps is how many times d goes into x, about.
-func steps(x float64, d float32) int {
+// steps is how many times d goes into x, about, of low … high: where d is small, half
+// precision rounds it so much that x seems to be more steps than there are.
+func steps(x float64, d float32, low, high int) int {
 	if d == 0 {
 		return 0
 	}
-	return int(math.RoundToEven(x / float64(d)))
+	return min(max(int(math.RoundToEven(x/float64(d))), low), high)
 }
-
-// within is the number of low … high that is nearest to n: where d is small, half
-// precision rounds it so much that a scale seems to be more of its steps than there are.
-func within(n, low, high int) int { return min(max(n, low), high) }
 
 // nearHalf is the nearest number in half precision, which has none above 65504.
 func nearHalf(x float64) float32 {

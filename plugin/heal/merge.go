@@ -66,7 +66,7 @@ func (t school) merge(ctx context.Context, trained repair.Result, event func(plu
 		return err
 	}
 	steps := 0
-	if m.kept < nearlyAll && slices.ContainsFunc(trained.Changes, t.tunable) && t.room("tuning the scales of what was rounded", t.need(tuning(t.cfg)), result) {
+	if m.kept < nearlyAll && slices.ContainsFunc(trained.Changes, t.tunable) && t.room("tuning the scales of what was rounded", t.need(t.network, t.src, tuning(t.cfg)), result) {
 		if m, steps, err = t.tune(ctx, m, trained, event); err != nil {
 			return err
 		}
@@ -115,11 +115,6 @@ func (t school) room(what string, bytes int64, result *Result) bool {
 	}
 	result.note("left out for want of memory: %s takes about %.1f GB, and %.1f GB are free", what, float64(bytes)/1e9, float64(have)/1e9)
 	return false
-}
-
-// need is the memory that a training of the same model takes.
-func (t school) need(c repair.Config) int64 {
-	return repair.Estimate(t.network, t.src, c, t.Settings.Length, c.First == 0)
 }
 
 // tunable reports whether the tensor that a change is of has scales to tune.

@@ -76,9 +76,7 @@ func (p Patient) fits(src *gguf.File) error {
 	if err := c.Validate(network); err != nil {
 		return plugin.Errorf(plugin.Invalid, "repair: %w", err)
 	}
-	need := func(c repair.Config) int64 {
-		return repair.Estimate(network, src, c, p.Settings.Length, c.First == 0)
-	}
+	need := func(c repair.Config) int64 { return p.need(network, src, c) }
 	have := available()
 	if have == 0 || need(c) <= have {
 		return nil
@@ -95,12 +93,17 @@ func (p Patient) fits(src *gguf.File) error {
 		Err: fmt.Errorf("%w: training takes about %.1f GB, and %.1f GB are free", errNoMemory, float64(need(c))/1e9, float64(have)/1e9)}
 }
 
+// need is the memory, in bytes, that a training takes.
+func (p Patient) need(n *repair.Network, src *gguf.File, c repair.Config) int64 {
+	return repair.Estimate(n, src, c, p.Settings.Length, c.First == 0)
+}
+
 // recompute trades memory for time while a training takes less than a quarter of all
 // memory. It goes by what is installed, not by what is free, so that a job that is
 // taken up again computes the same numbers.
 func (p Patient) recompute(n *repair.Network, src *gguf.File, c repair.Config) string {
 	c.Recompute = repair.RecomputeSelective
-	if repair.Estimate(n, src, c, p.Settings.Length, c.First == 0) <= installed()/4 {
+	if p.need(n, src, c) <= installed()/4 {
 		return repair.RecomputeSelective
 	}
 	return repair.RecomputeFull
