@@ -82,7 +82,8 @@ type Training struct {
 }
 
 // TrainedStep is a point of a training's curve. Held is the loss on text that is
-// not trained on, where it was measured after this step.
+// not trained on, where it was measured after this step. Step 0 is before training:
+// of it Held alone means something.
 type TrainedStep struct {
 	Step   int      `json:"step"`
 	Loss   float64  `json:"loss"`

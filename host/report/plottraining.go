@@ -43,11 +43,14 @@ func PlotTraining(w io.Writer, format, model string, r plugin.Repaired) error {
 	return nil
 }
 
-// losses are both curves, without what is no number.
+// losses are both curves, without what is no number. Step 0, before training, has a
+// held-out loss alone.
 func losses(curve []plugin.TrainedStep) (loss, held []point) {
 	for _, s := range curve {
 		x := float64(s.Step)
-		loss = append(loss, point{x, s.Loss, s.Loss, s.Loss})
+		if s.Step > 0 {
+			loss = append(loss, point{x, s.Loss, s.Loss, s.Loss})
+		}
 		if s.Held != nil {
 			held = append(held, point{x, *s.Held, *s.Held, *s.Held})
 		}

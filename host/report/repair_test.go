@@ -90,6 +90,18 @@ func TestFiguresOfOddTrainings(t *testing.T) {
 	}
 }
 
+// Before training there is a held-out loss alone: the curve of a step's loss begins at 1.
+func TestNoLossBeforeTheFirstStep(t *testing.T) {
+	before, after := .5, .4
+	loss, held := losses([]plugin.TrainedStep{{Held: &before}, {Step: 1, Loss: .45, Held: &after}})
+	if len(loss) != 1 || loss[0].x != 1 || loss[0].y != .45 {
+		t.Errorf("losses of steps %v, want one, of step 1", loss)
+	}
+	if len(held) != 2 || held[0].x != 0 || held[0].y != before {
+		t.Errorf("held-out losses %v, want two, the first before training", held)
+	}
+}
+
 func TestComparisonNamesWhatCannotBeToldApart(t *testing.T) {
 	b := nearest(trials())
 	if b.Reason != "linear+qlora, KL 0.391 ± 0.020 nats a token; not told apart from it by their intervals: partial" {

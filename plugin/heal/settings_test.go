@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"pare/plugin"
+	"pare/repair"
 )
 
 func TestSettingsFollowTheRate(t *testing.T) {
@@ -108,6 +109,20 @@ func TestAnswersThatDidNotEnd(t *testing.T) {
 	}{{false, plugin.LossNext, false}, {true, plugin.LossNext, true}, {false, plugin.LossDistill, true}} {
 		if got := (writing{raw: c.raw}).teaches(cut, c.loss); got != c.want {
 			t.Errorf("raw %v, loss %s: teaches %v", c.raw, c.loss, got)
+		}
+	}
+}
+
+func TestStatusOfATraining(t *testing.T) {
+	held := .49
+	for want, step := range map[string]repair.Step{
+		"training":                 {},
+		"training: held out 0.490": {Held: &held},
+		"training: loss 0.500":     {Step: 1, Loss: .5},
+		"training: loss 0.500, held out 0.490, 400 tokens/s": {Step: 2, Loss: .5, Held: &held, Tokens: 1000, Seconds: 2.5},
+	} {
+		if got := status("training", step); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"pare/convert"
 	"pare/gguf"
@@ -211,16 +212,22 @@ func (p Patient) hidden() (int, error) {
 	return n.Hidden, err
 }
 
-// status says how a training goes.
+// status says how a training goes. Step 0 has no loss of its own.
 func status(doing string, s repair.Step) string {
-	text := fmt.Sprintf("%s: loss %.3f", doing, s.Loss)
+	var parts []string
+	if s.Step > 0 {
+		parts = append(parts, fmt.Sprintf("loss %.3f", s.Loss))
+	}
 	if s.Held != nil {
-		text += fmt.Sprintf(", held out %.3f", *s.Held)
+		parts = append(parts, fmt.Sprintf("held out %.3f", *s.Held))
 	}
 	if s.Seconds > 0 {
-		text += fmt.Sprintf(", %.0f tokens/s", float64(s.Tokens)/s.Seconds)
+		parts = append(parts, fmt.Sprintf("%.0f tokens/s", float64(s.Tokens)/s.Seconds))
 	}
-	return text
+	if len(parts) == 0 {
+		return doing
+	}
+	return doing + ": " + strings.Join(parts, ", ")
 }
 
 // training is what the report tells of it.
