@@ -95,7 +95,7 @@ func spell(s *string, names []model.Name, part func(*model.Name) *string) {
 func lookUp(field, name string) (stored, error) {
 	s, err := find(field, name)
 	if err == nil && s.adapter != "" {
-		return stored{}, plugin.Errorf(plugin.Refused, "model %q has an adapter made for all of its layers; merge it into the model first, or use the model without it", name)
+		return stored{}, plugin.Errorf(plugin.Refused, "model %q has an adapter made for all of its layers; name the model without it, or one made from weights that have it merged, which the tool that trained it can write", name)
 	}
 	return s, err
 }
