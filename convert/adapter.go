@@ -8,14 +8,9 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strings"
 
-	"pare/convert/quant"
 	"pare/gguf"
 )
-
-// ErrOtherBase is the answer to an adapter that was made for another model.
-var ErrOtherBase = errors.New("the adapter was made for another model")
 
 // AdapterResult tells what WriteAdapter wrote.
 type AdapterResult struct {
@@ -103,7 +98,7 @@ func commonAlpha(changes []Change) float32 {
 // baseKeys are what tells a model from those that have tensors of the same names
 // and shapes: the original from its cuts, and these from each other.
 func baseKeys(arch string) []string {
-	return []string{arch + ".block_count", "pare.parent.digest", "pare.removed_layers", "pare.repair"}
+	return []string{arch + ".block_count", "pare.parent.digest", "pare.removed_layers", "pare.repair", "pare.adapter"}
 }
 
 // adapterTensor is a matrix of rows rows, in F32, each number times scale.
@@ -118,99 +113,4 @@ func adapterTensor(name string, cols, rows int, w []float32, scale float32) gguf
 			return bytes.NewReader(b), nil
 		},
 	}
-}
-
-// ReadAdapter returns the changes that a LoRA adapter makes to base. The error wraps
-// ErrOtherBase if it was made for another model.
-func ReadAdapter(adapter, base *gguf.File) ([]Change, error) {
-	changes, err := readAdapter(adapter, base)
-	if err != nil {
-		return nil, fmt.Errorf("read adapter: %w", err)
-	}
-	return changes, nil
-}
-
-func readAdapter(adapter, base *gguf.File) ([]Change, error) {
-	if kind, _ := text(adapter, "general.type"); kind != "adapter" {
-		return nil, fmt.Errorf("this is a file of type %q, not an adapter", kind)
-	}
-	if kind, _ := text(adapter, "adapter.type"); kind != "lora" {
-		return nil, fmt.Errorf("adapters of type %q are not known, only lora", kind)
-	}
-	if err := sameBase(adapter, base); err != nil {
-		return nil, err
-	}
-	v, _ := adapter.KV("adapter.lora.alpha")
-	alpha, _ := v.Float()
-	var changes []Change
-	for _, a := range adapter.Tensors {
-		name, ok := strings.CutSuffix(a.Name, ".lora_a")
-		if !ok {
-			if !strings.HasSuffix(a.Name, ".lora_b") {
-				return nil, fmt.Errorf("tensor %q is no part of a product", a.Name)
-			}
-			continue
-		}
-		c, err := readChange(adapter, name, alpha)
-		if err != nil {
-			return nil, fmt.Errorf("tensor %q: %w", name, err)
-		}
-		changes = append(changes, c)
-	}
-	if 2*len(changes) != len(adapter.Tensors) {
-		return nil, fmt.Errorf("%d tensors are not pairs of lora_a and lora_b", len(adapter.Tensors))
-	}
-	if _, err := checkChanges(base, changes); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrOtherBase, err)
-	}
-	return changes, nil
-}
-
-// sameBase compares what the adapter says of its model with base.
-func sameBase(adapter, base *gguf.File) error {
-	of, _ := text(adapter, "general.architecture")
-	arch, _ := text(base, "general.architecture")
-	if of != arch {
-		return fmt.Errorf("it is for architecture %q, and the model is %q: %w", of, arch, ErrOtherBase)
-	}
-	if _, ours := adapter.KV(arch + ".block_count"); !ours {
-		return nil // other programs do not tell more
-	}
-	for _, key := range baseKeys(arch) {
-		want, wanted := adapter.KV(key)
-		got, there := base.KV(key)
-		if wanted != there || !got.Equal(want) {
-			return fmt.Errorf("%s is not what it was in its model: %w", key, ErrOtherBase)
-		}
-	}
-	return nil
-}
-
-// readChange reads the product for one tensor. As in llama.cpp an alpha of 0 means
-// that nothing is scaled.
-func readChange(f *gguf.File, name string, alpha float64) (Change, error) {
-	a, aOK := f.Tensor(name + ".lora_a")
-	b, bOK := f.Tensor(name + ".lora_b")
-	if !aOK || !bOK || len(a.Shape) != 2 || len(b.Shape) != 2 || a.Shape[1] != b.Shape[0] || a.Shape[1] == 0 {
-		return Change{}, errors.New("lora_a and lora_b are not both there with the same rank")
-	}
-	c := Change{Name: name, Out: int(b.Shape[1]), In: int(a.Shape[0]), Rank: int(a.Shape[1]), Scale: 1}
-	if alpha != 0 {
-		c.Scale = float32(alpha) / float32(c.Rank)
-	}
-	var err error
-	if c.A, err = readNumbers(f, a); err != nil {
-		return Change{}, err
-	}
-	c.B, err = readNumbers(f, b)
-	return c, err
-}
-
-// readNumbers reads a whole tensor.
-func readNumbers(f *gguf.File, t gguf.Tensor) ([]float32, error) {
-	data := make([]byte, t.Size)
-	if _, err := io.ReadFull(f.Data(t), data); err != nil {
-		return nil, err
-	}
-	return quant.Floats(t.Type, data)
 }

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"encoding/binary"
 	"errors"
 	"math"
 	"path/filepath"
@@ -58,7 +59,7 @@ func TestAdapterIsWhatEnginesLoad(t *testing.T) {
 func TestAdapterComesBack(t *testing.T) {
 	src := read(t, matrices().Bytes())
 	want := []Change{productChange("blk.0.attn_q.weight"), productChange("blk.0.attn_k.weight")}
-	got, err := ReadAdapter(writeAdapter(t, src, want...), src)
+	got, _, err := ReadAdapter(writeAdapter(t, src, want...), src)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +73,7 @@ func TestAdapterForAnotherBase(t *testing.T) {
 	digest := func(c string) gguftest.KV { return key("pare.parent.digest", "sha256:"+strings.Repeat(c, 64)) }
 	cut := read(t, matrices(digest("a"), key("pare.removed_layers", []uint32{3})).Bytes())
 	adapter := writeAdapter(t, cut, productChange("blk.0.attn_q.weight"))
-	if _, err := ReadAdapter(adapter, cut); err != nil {
+	if _, _, err := ReadAdapter(adapter, cut); err != nil {
 		t.Error(err)
 	}
 	other := matrices()
@@ -90,11 +91,12 @@ func TestAdapterForAnotherBase(t *testing.T) {
 		"uncut":        matrices(),
 		"other cut":    matrices(digest("a"), key("pare.removed_layers", []uint32{4})),
 		"other parent": matrices(digest("b"), key("pare.removed_layers", []uint32{3})),
+		"adapted":      matrices(digest("a"), key("pare.removed_layers", []uint32{3}), key("pare.adapter", "sha256:1")),
 		"repaired":     matrices(digest("a"), key("pare.removed_layers", []uint32{3}), key("pare.repair", "QLoRA")),
 		"more layers":  deep,
 		"other shapes": wide,
 	} {
-		if _, err := ReadAdapter(adapter, read(t, base.Bytes())); !errors.Is(err, ErrOtherBase) {
+		if _, _, err := ReadAdapter(adapter, read(t, base.Bytes())); !errors.Is(err, ErrOtherBase) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -117,10 +119,12 @@ func loraTensor(name string, typ gguf.TensorType, cols, rows uint64) gguftest.Te
 }
 
 func TestAdapterByOthers(t *testing.T) {
-	base := read(t, matrices().Bytes())
+	model := matrices()
+	model.Tensors = append(model.Tensors, gguftest.Tensor{Name: "blk.0.ffn_up_exps.weight", Shape: []uint64{8, 4, 2}, Bytes: make([]byte, 4*64)})
+	base := read(t, model.Bytes())
 	a, b := loraTensor("blk.0.attn_q.weight.lora_a", gguf.F16, 32, 2), loraTensor("blk.0.attn_q.weight.lora_b", gguf.F32, 2, 4)
 	for alpha, scale := range map[float32]float32{16: 8, 0: 1} {
-		got, err := ReadAdapter(read(t, loraFile(alpha, a, b).Bytes()), base)
+		got, _, err := ReadAdapter(read(t, loraFile(alpha, a, b).Bytes()), base)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,24 +132,96 @@ func TestAdapterByOthers(t *testing.T) {
 			t.Errorf("alpha %v: %+v", alpha, got)
 		}
 	}
-	model := loraFile(1, a, b)
-	model.KVs[1].Value = "model"
+	whole := loraFile(1, a, b)
+	whole.KVs[1].Value = "model"
+	some := loraFile(1, a, b)
+	some.KVs = append(some.KVs, key("adapter.alora.invocation_tokens", []uint32{1}))
 	vector := loraFile(1, a, b)
 	vector.KVs[2].Value = "control_vector"
 	for name, file := range map[string]gguftest.Builder{
-		"a model":      model,
+		"a model":      whole,
 		"other kind":   vector,
 		"only A":       loraFile(1, a),
 		"only B":       loraFile(1, b),
 		"two B":        loraFile(1, a, b, loraTensor("x.lora_b", gguf.F32, 2, 4)),
-		"odd tensor":   loraFile(1, a, b, loraTensor("blk.0.attn_norm.weight", gguf.F32, 2, 4)),
+		"odd tensor":   loraFile(1, a, b, loraTensor("blk.0.attn_q.weight", gguf.F32, 2, 4)),
+		"nothing":      loraFile(1, loraTensor("blk.0.attn_norm.weight", gguf.F32, 8, 1)),
+		"embedding":    loraFile(1, loraTensor("token_embd.weight.lora_a", gguf.F32, 1, 8), loraTensor("token_embd.weight.lora_b", gguf.F32, 1, 8)),
+		"experts":      loraFile(1, loraTensor("blk.0.ffn_up_exps.weight.lora_a", gguf.F32, 8, 1), loraTensor("blk.0.ffn_up_exps.weight.lora_b", gguf.F32, 1, 4)),
+		"some tokens":  some,
 		"other rank":   loraFile(1, a, loraTensor(b.Name, gguf.F32, 1, 4)),
 		"whole number": loraFile(1, a, loraTensor(b.Name, gguf.I32, 2, 4)),
 		"no number":    loraFile(float32(math.NaN()), a, b),
 	} {
-		if _, err := ReadAdapter(read(t, file.Bytes()), base); err == nil {
-			t.Errorf("%s: no error", name)
+		if _, _, err := ReadAdapter(read(t, file.Bytes()), base); err == nil || errors.Is(err, ErrOtherBase) {
+			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// What the engines do with a file is what is read from it.
+func TestAdapterAsEnginesApplyIt(t *testing.T) {
+	base := read(t, matrices().Bytes())
+	wide := productChange("blk.0.attn_q.weight") // of a rank above the matrix's
+	wide.Rank, wide.Scale, wide.A, wide.B = 6, 1, make([]float32, 6*32), make([]float32, 4*6)
+	for r := range 6 {
+		wide.A[r*32] = 1
+		wide.B[3*6+r] = 2
+	}
+	b := loraFile(6,
+		loraTensor(wide.Name+".lora_a", gguf.F32, 32, 6), loraTensor("blk.0.attn_norm.weight", gguf.F32, 8, 1),
+		loraTensor(wide.Name+".lora_b", gguf.F32, 6, 4))
+	b.Tensors[0].Bytes, b.Tensors[2].Bytes = floatBytes(wide.A), floatBytes(wide.B)
+	changes, leftOut, err := ReadAdapter(read(t, b.Bytes()), base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(changes, []Change{wide}) || !reflect.DeepEqual(leftOut, []string{"blk.0.attn_norm.weight"}) {
+		t.Errorf("changes %+v without %q", changes, leftOut)
+	}
+	f, _ := merge(t, base, changes, MergeConfig{})
+	if w := numbersOf(t, f, wide.Name); w[96] != 96+12 || w[97] != 97 || w[0] != 0 {
+		t.Errorf("merged: %v", w)
+	}
+}
+
+func floatBytes(w []float32) (b []byte) {
+	for _, x := range w {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(x))
+	}
+	return b
+}
+
+// An adapter is no small change that was trained on the rounded weights: what holds few
+// bits becomes wider, and the file says so.
+func TestMergeOfAnAdapter(t *testing.T) {
+	const opaque = "blk.1.attn_q.weight" // 256 numbers, the other two have 128 each
+	src := read(t, matrices(key("general.file_type", uint32(28)), key("pare.adapter", "sha256:1")).Bytes())
+	change := Change{Name: opaque, Out: 1, In: 256, Rank: 1, Scale: 1, A: make([]float32, 256), B: []float32{1}}
+	change.A[7] = 0.25
+	changes := []Change{productChange("blk.0.attn_k.weight"), productChange("blk.0.attn_q.weight"), change}
+	floats := func(gguf.TensorType, []byte) ([]float32, error) { return make([]float32, 256), nil }
+	f, r := merge(t, src, changes, MergeConfig{Adapter: "sha256:2", Promote: Wider(src, changes), Floats: floats})
+	if want := []string{"blk.0.attn_k.weight", opaque}; !reflect.DeepEqual(r.Promoted, want) {
+		t.Errorf("promoted %q, want %q", r.Promoted, want)
+	}
+	if w := numbersOf(t, f, opaque); math.Abs(float64(w[7]-0.25)) > 1e-4 || w[6] != 0 {
+		t.Errorf("what ggml alone could read: %v", w[:9])
+	}
+	kind, _ := f.KV("general.file_type")
+	if n, _ := kind.Uint(); n != 7 {
+		t.Errorf("general.file_type is %d, and most numbers are in Q8_0", n)
+	}
+	if v, _ := text(f, "pare.adapter"); v != "sha256:1; sha256:2" {
+		t.Errorf("pare.adapter is %q", v)
+	}
+	f, _ = merge(t, src, changes[:1], MergeConfig{Promote: Wider(src, changes[:1])})
+	kind, _ = f.KV("general.file_type")
+	if n, _ := kind.Uint(); n != 28 {
+		t.Errorf("general.file_type is %d after one small matrix changed", n)
+	}
+	if _, err := Merge(t.Context(), src, filepath.Join(t.TempDir(), "x"), changes, MergeConfig{}, nil); err == nil {
+		t.Error("what ggml alone can read was changed without it")
 	}
 }
 

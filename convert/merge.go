@@ -3,6 +3,7 @@ package convert
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -17,7 +18,8 @@ import (
 // MergeConfig says how changes are stored. Its zero value stores each tensor in its
 // own type.
 type MergeConfig struct {
-	Repair string // what was done, in words: the file keeps it under pare.repair
+	Repair  string // what was done, in words: the file keeps it under pare.repair
+	Adapter string // digest of the adapter that the changes are from: it is kept under pare.adapter
 
 	// Promote gives types for changed tensors that are not to keep their own.
 	Promote map[string]gguf.TensorType
@@ -25,6 +27,10 @@ type MergeConfig struct {
 	// Moments, unless it is nil, returns the second moments of what the tensor
 	// multiplies, or nil. With them much more of a small change survives.
 	Moments func(name string) *quant.Moments
+
+	// Floats computes the numbers of whole rows of a type whose code books ggml alone
+	// holds, as for Widen. Where it is nil such tensors cannot be changed.
+	Floats func(t gguf.TensorType, rows []byte) ([]float32, error)
 }
 
 // MergeResult tells what Merge wrote.
@@ -94,13 +100,14 @@ func merged(ctx context.Context, src *gguf.File, changes []Change, cfg MergeConf
 			return gguf.Layout{}, result, fmt.Errorf("tensor %q: %w", s.Name, err)
 		}
 	}
-	layout.KVs = repairedKVs(layout.KVs, cfg.Repair)
+	layout.KVs = alsoDone(layout.KVs, "pare.repair", cfg.Repair)
+	layout.KVs = alsoDone(layout.KVs, "pare.adapter", cfg.Adapter)
+	layout.KVs = retyped(layout, result.Promoted)
 	return layout, result, nil
 }
 
-// repairedKVs adds what was done to what was done before.
-func repairedKVs(kvs []gguf.KV, done string) []gguf.KV {
-	const key = "pare.repair"
+// alsoDone adds what was done to what was done before.
+func alsoDone(kvs []gguf.KV, key, done string) []gguf.KV {
 	if done == "" {
 		return kvs
 	}
@@ -114,6 +121,44 @@ func repairedKVs(kvs []gguf.KV, done string) []gguf.KV {
 	kvs[at].Value = gguf.String(done)
 	return kvs
 }
+
+// retyped has general.file_type name the type, if any, that most numbers were promoted to.
+func retyped(l gguf.Layout, promoted []string) []gguf.KV {
+	at := slices.IndexFunc(l.KVs, func(kv gguf.KV) bool { return kv.Key == "general.file_type" })
+	if at < 0 || len(promoted) == 0 {
+		return l.KVs
+	}
+	all, to := uint64(0), map[gguf.TensorType]uint64{}
+	for _, t := range l.Tensors {
+		all += elements(t.Tensor)
+		if slices.Contains(promoted, t.Name) {
+			to[t.Type] += elements(t.Tensor)
+		}
+	}
+	for _, mix := range mixtures {
+		if mix.finer == nil && 2*to[mix.most] > all {
+			l.KVs[at].Value = gguf.Uint32(mix.fileType)
+		}
+	}
+	return l.KVs
+}
+
+// Wider gives each changed matrix of fewer bits than Q8_0 that type: what rounding a
+// matrix that is changed altogether to few bits anew would cost is worth far more than
+// its bytes.
+func Wider(src *gguf.File, changes []Change) map[string]gguf.TensorType {
+	out := map[string]gguf.TensorType{}
+	for _, c := range changes {
+		t, ok := src.Tensor(c.Name)
+		if ok && len(t.Shape) > 1 && t.Shape[0]%32 == 0 && narrow(t) {
+			out[c.Name] = gguf.Q8_0
+		}
+	}
+	return out
+}
+
+// narrow reports whether a tensor is stored in fewer bits than Q8_0 takes.
+func narrow(t gguf.Tensor) bool { return t.Size*8 < elements(t)*17/2 }
 
 // merging is one tensor on its way.
 type merging struct {
@@ -172,6 +217,9 @@ func (m merging) numbers(old []byte) ([]float32, error) {
 		return c.Dense, nil
 	}
 	w, err := quant.Floats(m.old.Type, old)
+	if errors.Is(err, quant.ErrCodebook) && m.cfg.Floats != nil {
+		w, err = floatsByRows(m.old, old, m.cfg.Floats)
+	}
 	if err != nil {
 		return nil, err
 	}

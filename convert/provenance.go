@@ -10,7 +10,7 @@ import (
 )
 
 // Provenance says where a cut model comes from. The file holds it under keys that
-// both engines ignore:
+// both engines ignore, pare.adapter also where nothing was cut:
 //
 //	pare.parent.digest   string            the file that was cut
 //	pare.removed_layers  array of uint32   numbered as in that file
@@ -18,6 +18,7 @@ import (
 //	pare.traced_tokens   uint64
 //	pare.version         string            if it is known
 //	pare.repair          string            if the cut was repaired
+//	pare.adapter         string            if a LoRA adapter was merged since
 //	pare.history         array of strings  earlier cuts, the oldest first
 //
 // The keys describe the last cut, so that the numbers in them are always those of
@@ -30,6 +31,7 @@ type Provenance struct {
 	TracedTokens int64  `json:"traced_tokens"`       // that the choice was made from
 	Version      string `json:"version,omitempty"`   // of Pare
 	Repair       string `json:"repair,omitempty"`    // what healed the cut model; Merge writes it
+	Adapter      string `json:"adapter,omitempty"`   // digest of an adapter merged into it, likewise
 }
 
 // provenancePrefix begins the keys that Pare adds to a model.
@@ -83,6 +85,7 @@ func lastCut(f *gguf.File) (p Provenance, ok bool, err error) {
 	p.Criterion, _ = text(f, "pare.criterion")
 	p.Version, _ = text(f, "pare.version")
 	p.Repair, _ = text(f, "pare.repair")
+	p.Adapter, _ = text(f, "pare.adapter")
 	tokens, _ := f.KV("pare.traced_tokens")
 	p.TracedTokens, _ = tokens.Int()
 	return p, true, nil

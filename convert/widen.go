@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"pare/convert/quant"
 	"pare/gguf"
@@ -69,16 +70,43 @@ func Widen(ctx context.Context, src *gguf.File, dst string, wanted func(name str
 	return result, nil
 }
 
-// rowsBytes is about how much of a tensor is read at a time.
+// rowsBytes is about how much of a tensor ggml is given at a time.
 const rowsBytes = 256 << 10
+
+// someRows is the length in bytes of whole rows of t, rowsBytes or less unless one row
+// is longer.
+func someRows(t gguf.Tensor) (uint64, error) {
+	row, err := t.Type.Bytes(t.Shape[:1])
+	if err != nil || row == 0 {
+		return 0, fmt.Errorf("tensor %q: rows of %d bytes: %w", t.Name, row, err)
+	}
+	return max(1, rowsBytes/row) * row, nil
+}
+
+// floatsByRows is what floats makes of all of t's data.
+func floatsByRows(t gguf.Tensor, data []byte, floats func(gguf.TensorType, []byte) ([]float32, error)) ([]float32, error) {
+	n, err := someRows(t)
+	if err != nil {
+		return nil, err
+	}
+	w := make([]float32, 0, elements(t))
+	for rows := range slices.Chunk(data, int(n)) {
+		part, err := floats(t.Type, rows)
+		if err != nil {
+			return nil, err
+		}
+		w = append(w, part...)
+	}
+	return w, nil
+}
 
 // widened is a tensor's data in another type.
 func widened(ctx context.Context, src *gguf.File, t gguf.Tensor, to gguf.TensorType, floats func(gguf.TensorType, []byte) ([]float32, error)) (io.Reader, error) {
-	row, err := t.Type.Bytes(t.Shape[:1])
-	if err != nil || row == 0 {
-		return nil, fmt.Errorf("tensor %q: rows of %d bytes: %w", t.Name, row, err)
+	n, err := someRows(t)
+	if err != nil {
+		return nil, err
 	}
-	part := make([]byte, max(1, rowsBytes/row)*row)
+	part := make([]byte, n)
 	data := src.Data(t)
 	var out []byte
 	for left := t.Size; left > 0; left -= uint64(len(part)) {

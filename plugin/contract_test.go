@@ -21,6 +21,7 @@ type pruner struct {
 	prune    func(context.Context, Job, Host, func(Event)) (Report, error)
 	evaluate func(context.Context, EvaluateRequest, Host, func(Event)) (Evaluation, error)
 	sweep    func(context.Context, SweepRequest, Host, func(Event)) (Sweep, error)
+	merge    func(context.Context, MergeRequest, Host, func(Event)) (Merged, error)
 }
 
 func (p pruner) Describe(ctx context.Context) (Description, error) { return p.describe(ctx) }
@@ -36,6 +37,9 @@ func (p pruner) Evaluate(ctx context.Context, r EvaluateRequest, h Host, event f
 }
 func (p pruner) Sweep(ctx context.Context, r SweepRequest, h Host, event func(Event)) (Sweep, error) {
 	return p.sweep(ctx, r, h, event)
+}
+func (p pruner) Merge(ctx context.Context, r MergeRequest, h Host, event func(Event)) (Merged, error) {
+	return p.merge(ctx, r, h, event)
 }
 
 // A lender is a Host made of functions.
@@ -173,6 +177,11 @@ func TestAllFieldsCross(t *testing.T) {
 			event(filled[Event](t))
 			return filled[Sweep](t), nil
 		},
+		merge: func(_ context.Context, r MergeRequest, _ Host, event func(Event)) (Merged, error) {
+			same(t, "MergeRequest", r, filled[MergeRequest](t))
+			event(filled[Event](t))
+			return filled[Merged](t), nil
+		},
 	})
 	h := lender{
 		model: func(_ context.Context, name string) (Model, error) {
@@ -200,7 +209,9 @@ func TestAllFieldsCross(t *testing.T) {
 	same(t, "Evaluation", []any{evaluation, err}, []any{filled[Evaluation](t), nil})
 	sweep, err := p.Sweep(t.Context(), filled[SweepRequest](t), h, each)
 	same(t, "Sweep", []any{sweep, err}, []any{filled[Sweep](t), nil})
-	same(t, "events", events, slices.Repeat([]Event{filled[Event](t)}, 4))
+	merged, err := p.Merge(t.Context(), filled[MergeRequest](t), h, each)
+	same(t, "Merged", []any{merged, err}, []any{filled[Merged](t), nil})
+	same(t, "events", events, slices.Repeat([]Event{filled[Event](t)}, 5))
 }
 
 // TestTraceCrosses sends sums of models up to the deepest that llama.cpp loads,
@@ -287,6 +298,7 @@ func TestErrorsCross(t *testing.T) {
 				return Evaluation{}, fmt.Errorf("score text: %w", sent)
 			},
 			sweep: func(context.Context, SweepRequest, Host, func(Event)) (Sweep, error) { return Sweep{}, sent },
+			merge: func(context.Context, MergeRequest, Host, func(Event)) (Merged, error) { return Merged{}, sent },
 		})
 		h := lender{
 			model: func(context.Context, string) (Model, error) { return Model{}, fmt.Errorf("look up: %w", sent) },
@@ -298,7 +310,8 @@ func TestErrorsCross(t *testing.T) {
 		_, profile := p.Profile(t.Context(), ProfileRequest{}, h, nil)
 		_, evaluate := p.Evaluate(t.Context(), EvaluateRequest{}, h, nil)
 		_, sweep := p.Sweep(t.Context(), SweepRequest{}, h, nil)
-		for what, err := range map[string]error{"describe": describe, "plan": plan, "prune": prune, "profile": profile, "evaluate": evaluate, "sweep": sweep} {
+		_, merge := p.Merge(t.Context(), MergeRequest{}, h, nil)
+		for what, err := range map[string]error{"describe": describe, "plan": plan, "prune": prune, "profile": profile, "evaluate": evaluate, "sweep": sweep, "merge": merge} {
 			if err == nil || KindOf(err) != kind || !strings.HasSuffix(err.Error(), sent.Error()) || errors.Is(err, ErrLost) {
 				t.Errorf("%s: kind %d, %v; sent was kind %d, %v", what, KindOf(err), err, kind, sent)
 			}

@@ -44,12 +44,16 @@ type Pruner interface {
 	// Sweep tries many cuts by leaving layers out at run time, and tells what
 	// each would cost; no GGUF is written.
 	Sweep(ctx context.Context, r SweepRequest, h Host, event func(Event)) (Sweep, error)
+
+	// Merge makes a model that needs its LoRA adapter no more, and registers it.
+	Merge(ctx context.Context, r MergeRequest, h Host, event func(Event)) (Merged, error)
 }
 
 // Host is what the server lends to a plugin while a call runs. Errors are of a
 // [Kind]; what a callback named each returns ends the call and comes back as it is.
 type Host interface {
-	// Model looks a served model up by name.
+	// Model looks a served model up by name. One with an adapter is Refused but to
+	// the Merge that asked for it.
 	Model(ctx context.Context, name string) (Model, error)
 
 	// Trace runs each text through the server's normal inference and calls
@@ -114,6 +118,8 @@ type Model struct {
 	Digest string // of its GGUF, "sha256:…"
 	Path   string // of its GGUF; never to be written to
 	Size   int64  // of its GGUF, bytes
+
+	Adapter File // its LoRA adapter, GGUF as well; zero: none
 }
 
 // A Selection says how much of a model to remove, and by what rule. One of
@@ -199,7 +205,7 @@ type Text struct {
 // A RegisterRequest gives a finished GGUF a name. The file at Path is moved
 // into the store; it must be in a folder the host gave to the plugin.
 type RegisterRequest struct {
-	Parent string // name of the model whose template, parameters, … it takes over
+	Parent string // name of the model whose template, parameters, … it takes over, but no adapter
 	Name   string
 	Path   string
 	Digest string // of the file, "sha256:…"

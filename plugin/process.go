@@ -186,6 +186,11 @@ func (p *Process) Sweep(ctx context.Context, r SweepRequest, h Host, event func(
 	return alive(ctx, p, func() (Sweep, error) { return p.Pruner.Sweep(ctx, r, h, event) })
 }
 
+// Merge implements [Pruner].
+func (p *Process) Merge(ctx context.Context, r MergeRequest, h Host, event func(Event)) (Merged, error) {
+	return alive(ctx, p, func() (Merged, error) { return p.Pruner.Merge(ctx, r, h, event) })
+}
+
 // alive makes a call unless the process has ended: go-plugin would open a socket for it
 // and leave that behind.
 func alive[T any](ctx context.Context, p *Process, call func() (T, error)) (T, error) {

@@ -205,6 +205,9 @@ func testCrash(t *testing.T, path, checksum string) {
 		if _, err := p.Sweep(t.Context(), SweepRequest{}, h, nil); !errors.Is(err, ErrLost) {
 			t.Errorf("sweep: %v, want ErrLost", err)
 		}
+		if _, err := p.Merge(t.Context(), MergeRequest{}, h, nil); !errors.Is(err, ErrLost) {
+			t.Errorf("merge: %v, want ErrLost", err)
+		}
 	}
 	var left []os.DirEntry
 	for range 50 { // this process's own socket goes soon

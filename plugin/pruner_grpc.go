@@ -61,6 +61,12 @@ func (s *prunerServer) Sweep(c *pb.SweepCall, stream pb.Pruner_SweepServer) erro
 	})
 }
 
+func (s *prunerServer) Merge(c *pb.MergeCall, stream pb.Pruner_MergeServer) error {
+	return s.answer(c.GetHost(), stream, func(ctx context.Context, h Host, event func(Event)) (any, error) {
+		return s.impl.Merge(ctx, mergeRequestFromPB(c.GetRequest()), h, event)
+	})
+}
+
 // answer runs call with the Host that the caller serves at the broker's number,
 // and sends its events and, last, what it returns.
 func (s *prunerServer) answer(number uint32, stream grpc.ServerStreamingServer[pb.Progress], call func(context.Context, Host, func(Event)) (any, error)) error {
@@ -126,6 +132,12 @@ func (c *prunerClient) Evaluate(ctx context.Context, r EvaluateRequest, h Host, 
 func (c *prunerClient) Sweep(ctx context.Context, r SweepRequest, h Host, event func(Event)) (Sweep, error) {
 	return ask[Sweep](ctx, c.broker, h, event, func(ctx context.Context, host uint32) (progress, error) {
 		return c.client.Sweep(ctx, &pb.SweepCall{Host: host, Request: sweepRequestToPB(r)})
+	})
+}
+
+func (c *prunerClient) Merge(ctx context.Context, r MergeRequest, h Host, event func(Event)) (Merged, error) {
+	return ask[Merged](ctx, c.broker, h, event, func(ctx context.Context, host uint32) (progress, error) {
+		return c.client.Merge(ctx, &pb.MergeCall{Host: host, Request: mergeRequestToPB(r)})
 	})
 }
 

@@ -97,19 +97,31 @@ func eventFromPB(e *pb.Event) Event {
 }
 
 func modelToPB(m Model) *pb.ModelReply {
-	return &pb.ModelReply{Name: m.Name, Digest: m.Digest, Path: m.Path, Size: m.Size}
+	return &pb.ModelReply{Name: m.Name, Digest: m.Digest, Path: m.Path, Size: m.Size, Adapter: fileToPB(m.Adapter)}
 }
 
 func modelFromPB(m *pb.ModelReply) Model {
-	return Model{Name: m.GetName(), Digest: m.GetDigest(), Path: m.GetPath(), Size: m.GetSize()}
+	return Model{Name: m.GetName(), Digest: m.GetDigest(), Path: m.GetPath(), Size: m.GetSize(), Adapter: fileFromPB(m.GetAdapter())}
+}
+
+func fileToPB(f File) *pb.File { return &pb.File{Path: f.Path, Digest: f.Digest} }
+
+func fileFromPB(f *pb.File) File { return File{Path: f.GetPath(), Digest: f.GetDigest()} }
+
+func mergeRequestToPB(r MergeRequest) *pb.MergeRequest {
+	return &pb.MergeRequest{Id: r.ID, Folder: r.Folder, Model: r.Model, Name: r.Name, Force: r.Force}
+}
+
+func mergeRequestFromPB(r *pb.MergeRequest) MergeRequest {
+	return MergeRequest{ID: r.GetId(), Folder: r.GetFolder(), Model: r.GetModel(), Name: r.GetName(), Force: r.GetForce()}
 }
 
 func registerToPB(r RegisterRequest) *pb.RegisterRequest {
-	return &pb.RegisterRequest{Parent: r.Parent, Name: r.Name, Path: r.Path, Digest: r.Digest, Force: r.Force, Adapter: &pb.File{Path: r.Adapter.Path, Digest: r.Adapter.Digest}}
+	return &pb.RegisterRequest{Parent: r.Parent, Name: r.Name, Path: r.Path, Digest: r.Digest, Force: r.Force, Adapter: fileToPB(r.Adapter)}
 }
 
 func registerFromPB(r *pb.RegisterRequest) RegisterRequest {
-	return RegisterRequest{Parent: r.GetParent(), Name: r.GetName(), Path: r.GetPath(), Digest: r.GetDigest(), Force: r.GetForce(), Adapter: File{r.GetAdapter().GetPath(), r.GetAdapter().GetDigest()}}
+	return RegisterRequest{Parent: r.GetParent(), Name: r.GetName(), Path: r.GetPath(), Digest: r.GetDigest(), Force: r.GetForce(), Adapter: fileFromPB(r.GetAdapter())}
 }
 
 func traceRequestToPB(r TraceRequest) *pb.TraceRequest {

@@ -64,7 +64,7 @@ func fitRun(ctx context.Context, p Patient, run [2]int, result *Result, docs doc
 		}
 		out.changes = append(out.changes, c)
 	}
-	out.wider = wider(src, out.changes)
+	out.wider = convert.Wider(src, out.changes)
 	return out, nil
 }
 

@@ -73,7 +73,7 @@ func (t school) merge(ctx context.Context, trained repair.Result, event func(plu
 	}
 	promoted := map[string]gguf.TensorType(nil)
 	if m.kept < enough {
-		promoted = wider(t.src, trained.Changes)
+		promoted = convert.Wider(t.src, trained.Changes)
 	}
 	if len(promoted) > 0 {
 		result.note("rounding to the types of the file kept %.0f%% of what training gained: changed tensors are stored in %v", 100*m.kept, gguf.Q8_0)

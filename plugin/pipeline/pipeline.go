@@ -12,6 +12,7 @@
 //	judge.go      evaluate: what that costs; evaluate.go for any two models
 //	prune.go      the job: all of these, then register
 //	sweep.go      many cuts, tried and not made
+//	merge.go      another job: a model with its adapter merged, so that it can be cut
 //
 // Each stage leaves a file with the digest of what it was made from, and finds
 // it again: a job that was cut short goes on where it stopped.

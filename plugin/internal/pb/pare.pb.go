@@ -178,6 +178,7 @@ type ModelReply struct {
 	Digest        string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
 	Path          string                 `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
 	Size          int64                  `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`
+	Adapter       *File                  `protobuf:"bytes,5,opt,name=adapter,proto3" json:"adapter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -238,6 +239,13 @@ func (x *ModelReply) GetSize() int64 {
 		return x.Size
 	}
 	return 0
+}
+
+func (x *ModelReply) GetAdapter() *File {
+	if x != nil {
+		return x.Adapter
+	}
+	return nil
 }
 
 type Selection struct {
@@ -1184,6 +1192,82 @@ func (x *SweepRequest) GetEvaluate() *Evaluate {
 	return nil
 }
 
+type MergeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Folder        string                 `protobuf:"bytes,2,opt,name=folder,proto3" json:"folder,omitempty"`
+	Model         string                 `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
+	Name          string                 `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	Force         bool                   `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MergeRequest) Reset() {
+	*x = MergeRequest{}
+	mi := &file_pare_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MergeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MergeRequest) ProtoMessage() {}
+
+func (x *MergeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MergeRequest.ProtoReflect.Descriptor instead.
+func (*MergeRequest) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *MergeRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *MergeRequest) GetFolder() string {
+	if x != nil {
+		return x.Folder
+	}
+	return ""
+}
+
+func (x *MergeRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *MergeRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MergeRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
 // In each of the calls, host is the broker's number under which the caller
 // serves Host.
 type ProfileCall struct {
@@ -1196,7 +1280,7 @@ type ProfileCall struct {
 
 func (x *ProfileCall) Reset() {
 	*x = ProfileCall{}
-	mi := &file_pare_proto_msgTypes[14]
+	mi := &file_pare_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1208,7 +1292,7 @@ func (x *ProfileCall) String() string {
 func (*ProfileCall) ProtoMessage() {}
 
 func (x *ProfileCall) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[14]
+	mi := &file_pare_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1221,7 +1305,7 @@ func (x *ProfileCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfileCall.ProtoReflect.Descriptor instead.
 func (*ProfileCall) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{14}
+	return file_pare_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ProfileCall) GetHost() uint32 {
@@ -1248,7 +1332,7 @@ type PruneCall struct {
 
 func (x *PruneCall) Reset() {
 	*x = PruneCall{}
-	mi := &file_pare_proto_msgTypes[15]
+	mi := &file_pare_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1344,7 @@ func (x *PruneCall) String() string {
 func (*PruneCall) ProtoMessage() {}
 
 func (x *PruneCall) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[15]
+	mi := &file_pare_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1357,7 @@ func (x *PruneCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruneCall.ProtoReflect.Descriptor instead.
 func (*PruneCall) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{15}
+	return file_pare_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PruneCall) GetHost() uint32 {
@@ -1300,7 +1384,7 @@ type EvaluateCall struct {
 
 func (x *EvaluateCall) Reset() {
 	*x = EvaluateCall{}
-	mi := &file_pare_proto_msgTypes[16]
+	mi := &file_pare_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1312,7 +1396,7 @@ func (x *EvaluateCall) String() string {
 func (*EvaluateCall) ProtoMessage() {}
 
 func (x *EvaluateCall) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[16]
+	mi := &file_pare_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1325,7 +1409,7 @@ func (x *EvaluateCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvaluateCall.ProtoReflect.Descriptor instead.
 func (*EvaluateCall) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{16}
+	return file_pare_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *EvaluateCall) GetHost() uint32 {
@@ -1352,7 +1436,7 @@ type SweepCall struct {
 
 func (x *SweepCall) Reset() {
 	*x = SweepCall{}
-	mi := &file_pare_proto_msgTypes[17]
+	mi := &file_pare_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1364,7 +1448,7 @@ func (x *SweepCall) String() string {
 func (*SweepCall) ProtoMessage() {}
 
 func (x *SweepCall) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[17]
+	mi := &file_pare_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1377,7 +1461,7 @@ func (x *SweepCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SweepCall.ProtoReflect.Descriptor instead.
 func (*SweepCall) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{17}
+	return file_pare_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SweepCall) GetHost() uint32 {
@@ -1388,6 +1472,58 @@ func (x *SweepCall) GetHost() uint32 {
 }
 
 func (x *SweepCall) GetRequest() *SweepRequest {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+type MergeCall struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Host          uint32                 `protobuf:"varint,1,opt,name=host,proto3" json:"host,omitempty"`
+	Request       *MergeRequest          `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MergeCall) Reset() {
+	*x = MergeCall{}
+	mi := &file_pare_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MergeCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MergeCall) ProtoMessage() {}
+
+func (x *MergeCall) ProtoReflect() protoreflect.Message {
+	mi := &file_pare_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MergeCall.ProtoReflect.Descriptor instead.
+func (*MergeCall) Descriptor() ([]byte, []int) {
+	return file_pare_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *MergeCall) GetHost() uint32 {
+	if x != nil {
+		return x.Host
+	}
+	return 0
+}
+
+func (x *MergeCall) GetRequest() *MergeRequest {
 	if x != nil {
 		return x.Request
 	}
@@ -1406,7 +1542,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_pare_proto_msgTypes[18]
+	mi := &file_pare_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1418,7 +1554,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[18]
+	mi := &file_pare_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1431,7 +1567,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{18}
+	return file_pare_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Event) GetStage() string {
@@ -1463,7 +1599,7 @@ func (x *Event) GetTotal() int64 {
 }
 
 // What a call is doing, and in the last message its result. Profiles, plans,
-// reports, evaluations and sweeps are kept as JSON files whose form is part of
+// reports, evaluations, sweeps and what merges came to are kept as JSON files whose form is part of
 // the contract (the json tags of the Go types), and travel in that form.
 type Progress struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1475,7 +1611,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_pare_proto_msgTypes[19]
+	mi := &file_pare_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1487,7 +1623,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[19]
+	mi := &file_pare_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1500,7 +1636,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{19}
+	return file_pare_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Progress) GetEvent() *Event {
@@ -1526,7 +1662,7 @@ type PlanReply struct {
 
 func (x *PlanReply) Reset() {
 	*x = PlanReply{}
-	mi := &file_pare_proto_msgTypes[20]
+	mi := &file_pare_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1538,7 +1674,7 @@ func (x *PlanReply) String() string {
 func (*PlanReply) ProtoMessage() {}
 
 func (x *PlanReply) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[20]
+	mi := &file_pare_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1551,7 +1687,7 @@ func (x *PlanReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanReply.ProtoReflect.Descriptor instead.
 func (*PlanReply) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{20}
+	return file_pare_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PlanReply) GetPlanJson() []byte {
@@ -1571,7 +1707,7 @@ type TraceRequest struct {
 
 func (x *TraceRequest) Reset() {
 	*x = TraceRequest{}
-	mi := &file_pare_proto_msgTypes[21]
+	mi := &file_pare_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1583,7 +1719,7 @@ func (x *TraceRequest) String() string {
 func (*TraceRequest) ProtoMessage() {}
 
 func (x *TraceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[21]
+	mi := &file_pare_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1596,7 +1732,7 @@ func (x *TraceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceRequest.ProtoReflect.Descriptor instead.
 func (*TraceRequest) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{21}
+	return file_pare_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TraceRequest) GetModel() string {
@@ -1623,7 +1759,7 @@ type Text struct {
 
 func (x *Text) Reset() {
 	*x = Text{}
-	mi := &file_pare_proto_msgTypes[22]
+	mi := &file_pare_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1635,7 +1771,7 @@ func (x *Text) String() string {
 func (*Text) ProtoMessage() {}
 
 func (x *Text) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[22]
+	mi := &file_pare_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1648,7 +1784,7 @@ func (x *Text) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Text.ProtoReflect.Descriptor instead.
 func (*Text) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{22}
+	return file_pare_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Text) GetDigest() string {
@@ -1679,7 +1815,7 @@ type Sums struct {
 
 func (x *Sums) Reset() {
 	*x = Sums{}
-	mi := &file_pare_proto_msgTypes[23]
+	mi := &file_pare_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1691,7 +1827,7 @@ func (x *Sums) String() string {
 func (*Sums) ProtoMessage() {}
 
 func (x *Sums) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[23]
+	mi := &file_pare_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1704,7 +1840,7 @@ func (x *Sums) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sums.ProtoReflect.Descriptor instead.
 func (*Sums) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{23}
+	return file_pare_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Sums) GetTokens() int64 {
@@ -1760,7 +1896,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_pare_proto_msgTypes[24]
+	mi := &file_pare_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1772,7 +1908,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[24]
+	mi := &file_pare_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1785,7 +1921,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{24}
+	return file_pare_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Fault) GetReason() string {
@@ -1827,7 +1963,7 @@ type TraceDelta struct {
 
 func (x *TraceDelta) Reset() {
 	*x = TraceDelta{}
-	mi := &file_pare_proto_msgTypes[25]
+	mi := &file_pare_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1839,7 +1975,7 @@ func (x *TraceDelta) String() string {
 func (*TraceDelta) ProtoMessage() {}
 
 func (x *TraceDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[25]
+	mi := &file_pare_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1852,7 +1988,7 @@ func (x *TraceDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceDelta.ProtoReflect.Descriptor instead.
 func (*TraceDelta) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{25}
+	return file_pare_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TraceDelta) GetModel() string {
@@ -1935,7 +2071,7 @@ type TokenizeRequest struct {
 
 func (x *TokenizeRequest) Reset() {
 	*x = TokenizeRequest{}
-	mi := &file_pare_proto_msgTypes[26]
+	mi := &file_pare_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1947,7 +2083,7 @@ func (x *TokenizeRequest) String() string {
 func (*TokenizeRequest) ProtoMessage() {}
 
 func (x *TokenizeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[26]
+	mi := &file_pare_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1960,7 +2096,7 @@ func (x *TokenizeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenizeRequest.ProtoReflect.Descriptor instead.
 func (*TokenizeRequest) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{26}
+	return file_pare_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TokenizeRequest) GetModel() string {
@@ -1986,7 +2122,7 @@ type TokenizeReply struct {
 
 func (x *TokenizeReply) Reset() {
 	*x = TokenizeReply{}
-	mi := &file_pare_proto_msgTypes[27]
+	mi := &file_pare_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1998,7 +2134,7 @@ func (x *TokenizeReply) String() string {
 func (*TokenizeReply) ProtoMessage() {}
 
 func (x *TokenizeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[27]
+	mi := &file_pare_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2011,7 +2147,7 @@ func (x *TokenizeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenizeReply.ProtoReflect.Descriptor instead.
 func (*TokenizeReply) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{27}
+	return file_pare_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TokenizeReply) GetTexts() []*Tokens {
@@ -2030,7 +2166,7 @@ type Tokens struct {
 
 func (x *Tokens) Reset() {
 	*x = Tokens{}
-	mi := &file_pare_proto_msgTypes[28]
+	mi := &file_pare_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2042,7 +2178,7 @@ func (x *Tokens) String() string {
 func (*Tokens) ProtoMessage() {}
 
 func (x *Tokens) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[28]
+	mi := &file_pare_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2055,7 +2191,7 @@ func (x *Tokens) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tokens.ProtoReflect.Descriptor instead.
 func (*Tokens) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{28}
+	return file_pare_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Tokens) GetTokens() []int32 {
@@ -2077,7 +2213,7 @@ type Variant struct {
 
 func (x *Variant) Reset() {
 	*x = Variant{}
-	mi := &file_pare_proto_msgTypes[29]
+	mi := &file_pare_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2089,7 +2225,7 @@ func (x *Variant) String() string {
 func (*Variant) ProtoMessage() {}
 
 func (x *Variant) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[29]
+	mi := &file_pare_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2102,7 +2238,7 @@ func (x *Variant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Variant.ProtoReflect.Descriptor instead.
 func (*Variant) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{29}
+	return file_pare_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Variant) GetPath() string {
@@ -2143,7 +2279,7 @@ type Sequence struct {
 
 func (x *Sequence) Reset() {
 	*x = Sequence{}
-	mi := &file_pare_proto_msgTypes[30]
+	mi := &file_pare_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2155,7 +2291,7 @@ func (x *Sequence) String() string {
 func (*Sequence) ProtoMessage() {}
 
 func (x *Sequence) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[30]
+	mi := &file_pare_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2168,7 +2304,7 @@ func (x *Sequence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sequence.ProtoReflect.Descriptor instead.
 func (*Sequence) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{30}
+	return file_pare_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Sequence) GetTokens() []int32 {
@@ -2197,7 +2333,7 @@ type ScoreRequest struct {
 
 func (x *ScoreRequest) Reset() {
 	*x = ScoreRequest{}
-	mi := &file_pare_proto_msgTypes[31]
+	mi := &file_pare_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2209,7 +2345,7 @@ func (x *ScoreRequest) String() string {
 func (*ScoreRequest) ProtoMessage() {}
 
 func (x *ScoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[31]
+	mi := &file_pare_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2222,7 +2358,7 @@ func (x *ScoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScoreRequest.ProtoReflect.Descriptor instead.
 func (*ScoreRequest) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{31}
+	return file_pare_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ScoreRequest) GetModel() string {
@@ -2268,7 +2404,7 @@ type ScoreReply struct {
 
 func (x *ScoreReply) Reset() {
 	*x = ScoreReply{}
-	mi := &file_pare_proto_msgTypes[32]
+	mi := &file_pare_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2280,7 +2416,7 @@ func (x *ScoreReply) String() string {
 func (*ScoreReply) ProtoMessage() {}
 
 func (x *ScoreReply) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[32]
+	mi := &file_pare_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2293,7 +2429,7 @@ func (x *ScoreReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScoreReply.ProtoReflect.Descriptor instead.
 func (*ScoreReply) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{32}
+	return file_pare_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ScoreReply) GetSequence() int64 {
@@ -2355,7 +2491,7 @@ type Point struct {
 
 func (x *Point) Reset() {
 	*x = Point{}
-	mi := &file_pare_proto_msgTypes[33]
+	mi := &file_pare_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2367,7 +2503,7 @@ func (x *Point) String() string {
 func (*Point) ProtoMessage() {}
 
 func (x *Point) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[33]
+	mi := &file_pare_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2380,7 +2516,7 @@ func (x *Point) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Point.ProtoReflect.Descriptor instead.
 func (*Point) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{33}
+	return file_pare_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Point) GetLayer() int64 {
@@ -2410,7 +2546,7 @@ type ObserveRequest struct {
 
 func (x *ObserveRequest) Reset() {
 	*x = ObserveRequest{}
-	mi := &file_pare_proto_msgTypes[34]
+	mi := &file_pare_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2422,7 +2558,7 @@ func (x *ObserveRequest) String() string {
 func (*ObserveRequest) ProtoMessage() {}
 
 func (x *ObserveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[34]
+	mi := &file_pare_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2435,7 +2571,7 @@ func (x *ObserveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveRequest.ProtoReflect.Descriptor instead.
 func (*ObserveRequest) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{34}
+	return file_pare_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ObserveRequest) GetModel() string {
@@ -2482,7 +2618,7 @@ type State struct {
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_pare_proto_msgTypes[35]
+	mi := &file_pare_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2494,7 +2630,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[35]
+	mi := &file_pare_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2507,7 +2643,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{35}
+	return file_pare_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *State) GetX() []float32 {
@@ -2530,7 +2666,7 @@ type Observation struct {
 
 func (x *Observation) Reset() {
 	*x = Observation{}
-	mi := &file_pare_proto_msgTypes[36]
+	mi := &file_pare_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2542,7 +2678,7 @@ func (x *Observation) String() string {
 func (*Observation) ProtoMessage() {}
 
 func (x *Observation) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[36]
+	mi := &file_pare_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2555,7 +2691,7 @@ func (x *Observation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Observation.ProtoReflect.Descriptor instead.
 func (*Observation) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{36}
+	return file_pare_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Observation) GetSequence() int64 {
@@ -2603,7 +2739,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_pare_proto_msgTypes[37]
+	mi := &file_pare_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2615,7 +2751,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[37]
+	mi := &file_pare_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2628,7 +2764,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{37}
+	return file_pare_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Message) GetRole() string {
@@ -2654,7 +2790,7 @@ type Chat struct {
 
 func (x *Chat) Reset() {
 	*x = Chat{}
-	mi := &file_pare_proto_msgTypes[38]
+	mi := &file_pare_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2666,7 +2802,7 @@ func (x *Chat) String() string {
 func (*Chat) ProtoMessage() {}
 
 func (x *Chat) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[38]
+	mi := &file_pare_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2679,7 +2815,7 @@ func (x *Chat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chat.ProtoReflect.Descriptor instead.
 func (*Chat) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{38}
+	return file_pare_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Chat) GetMessages() []*Message {
@@ -2699,7 +2835,7 @@ type TranscribeRequest struct {
 
 func (x *TranscribeRequest) Reset() {
 	*x = TranscribeRequest{}
-	mi := &file_pare_proto_msgTypes[39]
+	mi := &file_pare_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2711,7 +2847,7 @@ func (x *TranscribeRequest) String() string {
 func (*TranscribeRequest) ProtoMessage() {}
 
 func (x *TranscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[39]
+	mi := &file_pare_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2724,7 +2860,7 @@ func (x *TranscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TranscribeRequest.ProtoReflect.Descriptor instead.
 func (*TranscribeRequest) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{39}
+	return file_pare_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *TranscribeRequest) GetModel() string {
@@ -2751,7 +2887,7 @@ type Transcript struct {
 
 func (x *Transcript) Reset() {
 	*x = Transcript{}
-	mi := &file_pare_proto_msgTypes[40]
+	mi := &file_pare_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2763,7 +2899,7 @@ func (x *Transcript) String() string {
 func (*Transcript) ProtoMessage() {}
 
 func (x *Transcript) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[40]
+	mi := &file_pare_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2776,7 +2912,7 @@ func (x *Transcript) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transcript.ProtoReflect.Descriptor instead.
 func (*Transcript) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{40}
+	return file_pare_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Transcript) GetTokens() []int32 {
@@ -2802,7 +2938,7 @@ type TranscribeReply struct {
 
 func (x *TranscribeReply) Reset() {
 	*x = TranscribeReply{}
-	mi := &file_pare_proto_msgTypes[41]
+	mi := &file_pare_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2814,7 +2950,7 @@ func (x *TranscribeReply) String() string {
 func (*TranscribeReply) ProtoMessage() {}
 
 func (x *TranscribeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[41]
+	mi := &file_pare_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2827,7 +2963,7 @@ func (x *TranscribeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TranscribeReply.ProtoReflect.Descriptor instead.
 func (*TranscribeReply) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{41}
+	return file_pare_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *TranscribeReply) GetTranscripts() []*Transcript {
@@ -2853,7 +2989,7 @@ type GenerateRequest struct {
 
 func (x *GenerateRequest) Reset() {
 	*x = GenerateRequest{}
-	mi := &file_pare_proto_msgTypes[42]
+	mi := &file_pare_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2865,7 +3001,7 @@ func (x *GenerateRequest) String() string {
 func (*GenerateRequest) ProtoMessage() {}
 
 func (x *GenerateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[42]
+	mi := &file_pare_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2878,7 +3014,7 @@ func (x *GenerateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateRequest.ProtoReflect.Descriptor instead.
 func (*GenerateRequest) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{42}
+	return file_pare_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *GenerateRequest) GetModel() string {
@@ -2953,7 +3089,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_pare_proto_msgTypes[43]
+	mi := &file_pare_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2965,7 +3101,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[43]
+	mi := &file_pare_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2978,7 +3114,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{43}
+	return file_pare_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Answer) GetPrompt() int64 {
@@ -3047,7 +3183,7 @@ type FootprintRequest struct {
 
 func (x *FootprintRequest) Reset() {
 	*x = FootprintRequest{}
-	mi := &file_pare_proto_msgTypes[44]
+	mi := &file_pare_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3059,7 +3195,7 @@ func (x *FootprintRequest) String() string {
 func (*FootprintRequest) ProtoMessage() {}
 
 func (x *FootprintRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[44]
+	mi := &file_pare_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3072,7 +3208,7 @@ func (x *FootprintRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FootprintRequest.ProtoReflect.Descriptor instead.
 func (*FootprintRequest) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{44}
+	return file_pare_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *FootprintRequest) GetModel() string {
@@ -3101,7 +3237,7 @@ type FootprintReply struct {
 
 func (x *FootprintReply) Reset() {
 	*x = FootprintReply{}
-	mi := &file_pare_proto_msgTypes[45]
+	mi := &file_pare_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3113,7 +3249,7 @@ func (x *FootprintReply) String() string {
 func (*FootprintReply) ProtoMessage() {}
 
 func (x *FootprintReply) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[45]
+	mi := &file_pare_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3126,7 +3262,7 @@ func (x *FootprintReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FootprintReply.ProtoReflect.Descriptor instead.
 func (*FootprintReply) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{45}
+	return file_pare_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *FootprintReply) GetResident() int64 {
@@ -3167,7 +3303,7 @@ type FloatsRequest struct {
 
 func (x *FloatsRequest) Reset() {
 	*x = FloatsRequest{}
-	mi := &file_pare_proto_msgTypes[46]
+	mi := &file_pare_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3179,7 +3315,7 @@ func (x *FloatsRequest) String() string {
 func (*FloatsRequest) ProtoMessage() {}
 
 func (x *FloatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[46]
+	mi := &file_pare_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3192,7 +3328,7 @@ func (x *FloatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FloatsRequest.ProtoReflect.Descriptor instead.
 func (*FloatsRequest) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{46}
+	return file_pare_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *FloatsRequest) GetType() uint32 {
@@ -3218,7 +3354,7 @@ type FloatsReply struct {
 
 func (x *FloatsReply) Reset() {
 	*x = FloatsReply{}
-	mi := &file_pare_proto_msgTypes[47]
+	mi := &file_pare_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3230,7 +3366,7 @@ func (x *FloatsReply) String() string {
 func (*FloatsReply) ProtoMessage() {}
 
 func (x *FloatsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[47]
+	mi := &file_pare_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3243,7 +3379,7 @@ func (x *FloatsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FloatsReply.ProtoReflect.Descriptor instead.
 func (*FloatsReply) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{47}
+	return file_pare_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *FloatsReply) GetFloats() []float32 {
@@ -3267,7 +3403,7 @@ type RegisterRequest struct {
 
 func (x *RegisterRequest) Reset() {
 	*x = RegisterRequest{}
-	mi := &file_pare_proto_msgTypes[48]
+	mi := &file_pare_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3279,7 +3415,7 @@ func (x *RegisterRequest) String() string {
 func (*RegisterRequest) ProtoMessage() {}
 
 func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[48]
+	mi := &file_pare_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3292,7 +3428,7 @@ func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterRequest.ProtoReflect.Descriptor instead.
 func (*RegisterRequest) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{48}
+	return file_pare_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RegisterRequest) GetParent() string {
@@ -3347,7 +3483,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_pare_proto_msgTypes[49]
+	mi := &file_pare_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3359,7 +3495,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_pare_proto_msgTypes[49]
+	mi := &file_pare_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3372,7 +3508,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_pare_proto_rawDescGZIP(), []int{49}
+	return file_pare_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *File) GetPath() string {
@@ -3402,13 +3538,14 @@ const file_pare_proto_rawDesc = "" +
 	"\bcriteria\x18\x03 \x03(\tR\bcriteria\x12\x18\n" +
 	"\arepairs\x18\x04 \x03(\tR\arepairs\"\"\n" +
 	"\fModelRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"`\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x90\x01\n" +
 	"\n" +
 	"ModelReply\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04path\x18\x03 \x01(\tR\x04path\x12\x12\n" +
-	"\x04size\x18\x04 \x01(\x03R\x04size\"\x9f\x01\n" +
+	"\x04size\x18\x04 \x01(\x03R\x04size\x12.\n" +
+	"\aadapter\x18\x05 \x01(\v2\x14.pare.plugin.v1.FileR\aadapter\"\x9f\x01\n" +
 	"\tSelection\x12\x12\n" +
 	"\x04rate\x18\x01 \x01(\x01R\x04rate\x12\x16\n" +
 	"\x06layers\x18\x02 \x01(\x03R\x06layers\x12\x16\n" +
@@ -3500,7 +3637,13 @@ const file_pare_proto_rawDesc = "" +
 	"\n" +
 	"each_layer\x18\t \x01(\bR\teachLayer\x124\n" +
 	"\bevaluate\x18\n" +
-	" \x01(\v2\x18.pare.plugin.v1.EvaluateR\bevaluate\"[\n" +
+	" \x01(\v2\x18.pare.plugin.v1.EvaluateR\bevaluate\"v\n" +
+	"\fMergeRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06folder\x18\x02 \x01(\tR\x06folder\x12\x14\n" +
+	"\x05model\x18\x03 \x01(\tR\x05model\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\x12\x14\n" +
+	"\x05force\x18\x05 \x01(\bR\x05force\"[\n" +
 	"\vProfileCall\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\rR\x04host\x128\n" +
 	"\arequest\x18\x02 \x01(\v2\x1e.pare.plugin.v1.ProfileRequestR\arequest\"F\n" +
@@ -3512,7 +3655,10 @@ const file_pare_proto_rawDesc = "" +
 	"\arequest\x18\x02 \x01(\v2\x1f.pare.plugin.v1.EvaluateRequestR\arequest\"W\n" +
 	"\tSweepCall\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\rR\x04host\x126\n" +
-	"\arequest\x18\x02 \x01(\v2\x1c.pare.plugin.v1.SweepRequestR\arequest\"i\n" +
+	"\arequest\x18\x02 \x01(\v2\x1c.pare.plugin.v1.SweepRequestR\arequest\"W\n" +
+	"\tMergeCall\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\rR\x04host\x126\n" +
+	"\arequest\x18\x02 \x01(\v2\x1c.pare.plugin.v1.MergeRequestR\arequest\"i\n" +
 	"\x05Event\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x12\x1c\n" +
@@ -3659,14 +3805,15 @@ const file_pare_proto_rawDesc = "" +
 	"\aadapter\x18\x06 \x01(\v2\x14.pare.plugin.v1.FileR\aadapter\"2\n" +
 	"\x04File\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
-	"\x06digest\x18\x02 \x01(\tR\x06digest2\x92\x03\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest2\xd2\x03\n" +
 	"\x06Pruner\x12>\n" +
 	"\bDescribe\x12\x15.pare.plugin.v1.Empty\x1a\x1b.pare.plugin.v1.Description\x12B\n" +
 	"\aProfile\x12\x1b.pare.plugin.v1.ProfileCall\x1a\x18.pare.plugin.v1.Progress0\x01\x12>\n" +
 	"\x04Plan\x12\x1b.pare.plugin.v1.PlanRequest\x1a\x19.pare.plugin.v1.PlanReply\x12>\n" +
 	"\x05Prune\x12\x19.pare.plugin.v1.PruneCall\x1a\x18.pare.plugin.v1.Progress0\x01\x12D\n" +
 	"\bEvaluate\x12\x1c.pare.plugin.v1.EvaluateCall\x1a\x18.pare.plugin.v1.Progress0\x01\x12>\n" +
-	"\x05Sweep\x12\x19.pare.plugin.v1.SweepCall\x1a\x18.pare.plugin.v1.Progress0\x012\xe0\x05\n" +
+	"\x05Sweep\x12\x19.pare.plugin.v1.SweepCall\x1a\x18.pare.plugin.v1.Progress0\x01\x12>\n" +
+	"\x05Merge\x12\x19.pare.plugin.v1.MergeCall\x1a\x18.pare.plugin.v1.Progress0\x012\xe0\x05\n" +
 	"\x04Host\x12A\n" +
 	"\x05Model\x12\x1c.pare.plugin.v1.ModelRequest\x1a\x1a.pare.plugin.v1.ModelReply\x12C\n" +
 	"\x05Trace\x12\x1c.pare.plugin.v1.TraceRequest\x1a\x1a.pare.plugin.v1.TraceDelta0\x01\x12J\n" +
@@ -3692,7 +3839,7 @@ func file_pare_proto_rawDescGZIP() []byte {
 	return file_pare_proto_rawDescData
 }
 
-var file_pare_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_pare_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_pare_proto_goTypes = []any{
 	(*Empty)(nil),             // 0: pare.plugin.v1.Empty
 	(*Description)(nil),       // 1: pare.plugin.v1.Description
@@ -3708,118 +3855,124 @@ var file_pare_proto_goTypes = []any{
 	(*Thresholds)(nil),        // 11: pare.plugin.v1.Thresholds
 	(*EvaluateRequest)(nil),   // 12: pare.plugin.v1.EvaluateRequest
 	(*SweepRequest)(nil),      // 13: pare.plugin.v1.SweepRequest
-	(*ProfileCall)(nil),       // 14: pare.plugin.v1.ProfileCall
-	(*PruneCall)(nil),         // 15: pare.plugin.v1.PruneCall
-	(*EvaluateCall)(nil),      // 16: pare.plugin.v1.EvaluateCall
-	(*SweepCall)(nil),         // 17: pare.plugin.v1.SweepCall
-	(*Event)(nil),             // 18: pare.plugin.v1.Event
-	(*Progress)(nil),          // 19: pare.plugin.v1.Progress
-	(*PlanReply)(nil),         // 20: pare.plugin.v1.PlanReply
-	(*TraceRequest)(nil),      // 21: pare.plugin.v1.TraceRequest
-	(*Text)(nil),              // 22: pare.plugin.v1.Text
-	(*Sums)(nil),              // 23: pare.plugin.v1.Sums
-	(*Fault)(nil),             // 24: pare.plugin.v1.Fault
-	(*TraceDelta)(nil),        // 25: pare.plugin.v1.TraceDelta
-	(*TokenizeRequest)(nil),   // 26: pare.plugin.v1.TokenizeRequest
-	(*TokenizeReply)(nil),     // 27: pare.plugin.v1.TokenizeReply
-	(*Tokens)(nil),            // 28: pare.plugin.v1.Tokens
-	(*Variant)(nil),           // 29: pare.plugin.v1.Variant
-	(*Sequence)(nil),          // 30: pare.plugin.v1.Sequence
-	(*ScoreRequest)(nil),      // 31: pare.plugin.v1.ScoreRequest
-	(*ScoreReply)(nil),        // 32: pare.plugin.v1.ScoreReply
-	(*Point)(nil),             // 33: pare.plugin.v1.Point
-	(*ObserveRequest)(nil),    // 34: pare.plugin.v1.ObserveRequest
-	(*State)(nil),             // 35: pare.plugin.v1.State
-	(*Observation)(nil),       // 36: pare.plugin.v1.Observation
-	(*Message)(nil),           // 37: pare.plugin.v1.Message
-	(*Chat)(nil),              // 38: pare.plugin.v1.Chat
-	(*TranscribeRequest)(nil), // 39: pare.plugin.v1.TranscribeRequest
-	(*Transcript)(nil),        // 40: pare.plugin.v1.Transcript
-	(*TranscribeReply)(nil),   // 41: pare.plugin.v1.TranscribeReply
-	(*GenerateRequest)(nil),   // 42: pare.plugin.v1.GenerateRequest
-	(*Answer)(nil),            // 43: pare.plugin.v1.Answer
-	(*FootprintRequest)(nil),  // 44: pare.plugin.v1.FootprintRequest
-	(*FootprintReply)(nil),    // 45: pare.plugin.v1.FootprintReply
-	(*FloatsRequest)(nil),     // 46: pare.plugin.v1.FloatsRequest
-	(*FloatsReply)(nil),       // 47: pare.plugin.v1.FloatsReply
-	(*RegisterRequest)(nil),   // 48: pare.plugin.v1.RegisterRequest
-	(*File)(nil),              // 49: pare.plugin.v1.File
+	(*MergeRequest)(nil),      // 14: pare.plugin.v1.MergeRequest
+	(*ProfileCall)(nil),       // 15: pare.plugin.v1.ProfileCall
+	(*PruneCall)(nil),         // 16: pare.plugin.v1.PruneCall
+	(*EvaluateCall)(nil),      // 17: pare.plugin.v1.EvaluateCall
+	(*SweepCall)(nil),         // 18: pare.plugin.v1.SweepCall
+	(*MergeCall)(nil),         // 19: pare.plugin.v1.MergeCall
+	(*Event)(nil),             // 20: pare.plugin.v1.Event
+	(*Progress)(nil),          // 21: pare.plugin.v1.Progress
+	(*PlanReply)(nil),         // 22: pare.plugin.v1.PlanReply
+	(*TraceRequest)(nil),      // 23: pare.plugin.v1.TraceRequest
+	(*Text)(nil),              // 24: pare.plugin.v1.Text
+	(*Sums)(nil),              // 25: pare.plugin.v1.Sums
+	(*Fault)(nil),             // 26: pare.plugin.v1.Fault
+	(*TraceDelta)(nil),        // 27: pare.plugin.v1.TraceDelta
+	(*TokenizeRequest)(nil),   // 28: pare.plugin.v1.TokenizeRequest
+	(*TokenizeReply)(nil),     // 29: pare.plugin.v1.TokenizeReply
+	(*Tokens)(nil),            // 30: pare.plugin.v1.Tokens
+	(*Variant)(nil),           // 31: pare.plugin.v1.Variant
+	(*Sequence)(nil),          // 32: pare.plugin.v1.Sequence
+	(*ScoreRequest)(nil),      // 33: pare.plugin.v1.ScoreRequest
+	(*ScoreReply)(nil),        // 34: pare.plugin.v1.ScoreReply
+	(*Point)(nil),             // 35: pare.plugin.v1.Point
+	(*ObserveRequest)(nil),    // 36: pare.plugin.v1.ObserveRequest
+	(*State)(nil),             // 37: pare.plugin.v1.State
+	(*Observation)(nil),       // 38: pare.plugin.v1.Observation
+	(*Message)(nil),           // 39: pare.plugin.v1.Message
+	(*Chat)(nil),              // 40: pare.plugin.v1.Chat
+	(*TranscribeRequest)(nil), // 41: pare.plugin.v1.TranscribeRequest
+	(*Transcript)(nil),        // 42: pare.plugin.v1.Transcript
+	(*TranscribeReply)(nil),   // 43: pare.plugin.v1.TranscribeReply
+	(*GenerateRequest)(nil),   // 44: pare.plugin.v1.GenerateRequest
+	(*Answer)(nil),            // 45: pare.plugin.v1.Answer
+	(*FootprintRequest)(nil),  // 46: pare.plugin.v1.FootprintRequest
+	(*FootprintReply)(nil),    // 47: pare.plugin.v1.FootprintReply
+	(*FloatsRequest)(nil),     // 48: pare.plugin.v1.FloatsRequest
+	(*FloatsReply)(nil),       // 49: pare.plugin.v1.FloatsReply
+	(*RegisterRequest)(nil),   // 50: pare.plugin.v1.RegisterRequest
+	(*File)(nil),              // 51: pare.plugin.v1.File
 }
 var file_pare_proto_depIdxs = []int32{
-	5,  // 0: pare.plugin.v1.ProfileRequest.corpus:type_name -> pare.plugin.v1.Corpus
-	4,  // 1: pare.plugin.v1.PlanRequest.selection:type_name -> pare.plugin.v1.Selection
-	5,  // 2: pare.plugin.v1.PlanRequest.corpus:type_name -> pare.plugin.v1.Corpus
-	6,  // 3: pare.plugin.v1.Job.profile:type_name -> pare.plugin.v1.ProfileRequest
-	4,  // 4: pare.plugin.v1.Job.selection:type_name -> pare.plugin.v1.Selection
-	10, // 5: pare.plugin.v1.Job.evaluate:type_name -> pare.plugin.v1.Evaluate
-	9,  // 6: pare.plugin.v1.Job.repair:type_name -> pare.plugin.v1.Repair
-	5,  // 7: pare.plugin.v1.Repair.data:type_name -> pare.plugin.v1.Corpus
-	5,  // 8: pare.plugin.v1.Evaluate.corpus:type_name -> pare.plugin.v1.Corpus
-	5,  // 9: pare.plugin.v1.Evaluate.tasks:type_name -> pare.plugin.v1.Corpus
-	11, // 10: pare.plugin.v1.Evaluate.thresholds:type_name -> pare.plugin.v1.Thresholds
-	10, // 11: pare.plugin.v1.EvaluateRequest.evaluate:type_name -> pare.plugin.v1.Evaluate
-	6,  // 12: pare.plugin.v1.SweepRequest.profile:type_name -> pare.plugin.v1.ProfileRequest
-	10, // 13: pare.plugin.v1.SweepRequest.evaluate:type_name -> pare.plugin.v1.Evaluate
-	6,  // 14: pare.plugin.v1.ProfileCall.request:type_name -> pare.plugin.v1.ProfileRequest
-	8,  // 15: pare.plugin.v1.PruneCall.job:type_name -> pare.plugin.v1.Job
-	12, // 16: pare.plugin.v1.EvaluateCall.request:type_name -> pare.plugin.v1.EvaluateRequest
-	13, // 17: pare.plugin.v1.SweepCall.request:type_name -> pare.plugin.v1.SweepRequest
-	18, // 18: pare.plugin.v1.Progress.event:type_name -> pare.plugin.v1.Event
-	22, // 19: pare.plugin.v1.TraceRequest.texts:type_name -> pare.plugin.v1.Text
-	23, // 20: pare.plugin.v1.TraceDelta.all:type_name -> pare.plugin.v1.Sums
-	23, // 21: pare.plugin.v1.TraceDelta.last:type_name -> pare.plugin.v1.Sums
-	23, // 22: pare.plugin.v1.TraceDelta.first:type_name -> pare.plugin.v1.Sums
-	24, // 23: pare.plugin.v1.TraceDelta.faults:type_name -> pare.plugin.v1.Fault
-	28, // 24: pare.plugin.v1.TokenizeReply.texts:type_name -> pare.plugin.v1.Tokens
-	29, // 25: pare.plugin.v1.ScoreRequest.variants:type_name -> pare.plugin.v1.Variant
-	30, // 26: pare.plugin.v1.ScoreRequest.sequences:type_name -> pare.plugin.v1.Sequence
-	29, // 27: pare.plugin.v1.ObserveRequest.variant:type_name -> pare.plugin.v1.Variant
-	28, // 28: pare.plugin.v1.ObserveRequest.sequences:type_name -> pare.plugin.v1.Tokens
-	33, // 29: pare.plugin.v1.ObserveRequest.points:type_name -> pare.plugin.v1.Point
-	35, // 30: pare.plugin.v1.Observation.states:type_name -> pare.plugin.v1.State
-	37, // 31: pare.plugin.v1.Chat.messages:type_name -> pare.plugin.v1.Message
-	38, // 32: pare.plugin.v1.TranscribeRequest.chats:type_name -> pare.plugin.v1.Chat
-	40, // 33: pare.plugin.v1.TranscribeReply.transcripts:type_name -> pare.plugin.v1.Transcript
-	29, // 34: pare.plugin.v1.GenerateRequest.variants:type_name -> pare.plugin.v1.Variant
-	29, // 35: pare.plugin.v1.FootprintRequest.variant:type_name -> pare.plugin.v1.Variant
-	49, // 36: pare.plugin.v1.RegisterRequest.adapter:type_name -> pare.plugin.v1.File
-	0,  // 37: pare.plugin.v1.Pruner.Describe:input_type -> pare.plugin.v1.Empty
-	14, // 38: pare.plugin.v1.Pruner.Profile:input_type -> pare.plugin.v1.ProfileCall
-	7,  // 39: pare.plugin.v1.Pruner.Plan:input_type -> pare.plugin.v1.PlanRequest
-	15, // 40: pare.plugin.v1.Pruner.Prune:input_type -> pare.plugin.v1.PruneCall
-	16, // 41: pare.plugin.v1.Pruner.Evaluate:input_type -> pare.plugin.v1.EvaluateCall
-	17, // 42: pare.plugin.v1.Pruner.Sweep:input_type -> pare.plugin.v1.SweepCall
-	2,  // 43: pare.plugin.v1.Host.Model:input_type -> pare.plugin.v1.ModelRequest
-	21, // 44: pare.plugin.v1.Host.Trace:input_type -> pare.plugin.v1.TraceRequest
-	26, // 45: pare.plugin.v1.Host.Tokenize:input_type -> pare.plugin.v1.TokenizeRequest
-	31, // 46: pare.plugin.v1.Host.Score:input_type -> pare.plugin.v1.ScoreRequest
-	34, // 47: pare.plugin.v1.Host.Observe:input_type -> pare.plugin.v1.ObserveRequest
-	39, // 48: pare.plugin.v1.Host.Transcribe:input_type -> pare.plugin.v1.TranscribeRequest
-	42, // 49: pare.plugin.v1.Host.Generate:input_type -> pare.plugin.v1.GenerateRequest
-	44, // 50: pare.plugin.v1.Host.Footprint:input_type -> pare.plugin.v1.FootprintRequest
-	46, // 51: pare.plugin.v1.Host.Floats:input_type -> pare.plugin.v1.FloatsRequest
-	48, // 52: pare.plugin.v1.Host.Register:input_type -> pare.plugin.v1.RegisterRequest
-	1,  // 53: pare.plugin.v1.Pruner.Describe:output_type -> pare.plugin.v1.Description
-	19, // 54: pare.plugin.v1.Pruner.Profile:output_type -> pare.plugin.v1.Progress
-	20, // 55: pare.plugin.v1.Pruner.Plan:output_type -> pare.plugin.v1.PlanReply
-	19, // 56: pare.plugin.v1.Pruner.Prune:output_type -> pare.plugin.v1.Progress
-	19, // 57: pare.plugin.v1.Pruner.Evaluate:output_type -> pare.plugin.v1.Progress
-	19, // 58: pare.plugin.v1.Pruner.Sweep:output_type -> pare.plugin.v1.Progress
-	3,  // 59: pare.plugin.v1.Host.Model:output_type -> pare.plugin.v1.ModelReply
-	25, // 60: pare.plugin.v1.Host.Trace:output_type -> pare.plugin.v1.TraceDelta
-	27, // 61: pare.plugin.v1.Host.Tokenize:output_type -> pare.plugin.v1.TokenizeReply
-	32, // 62: pare.plugin.v1.Host.Score:output_type -> pare.plugin.v1.ScoreReply
-	36, // 63: pare.plugin.v1.Host.Observe:output_type -> pare.plugin.v1.Observation
-	41, // 64: pare.plugin.v1.Host.Transcribe:output_type -> pare.plugin.v1.TranscribeReply
-	43, // 65: pare.plugin.v1.Host.Generate:output_type -> pare.plugin.v1.Answer
-	45, // 66: pare.plugin.v1.Host.Footprint:output_type -> pare.plugin.v1.FootprintReply
-	47, // 67: pare.plugin.v1.Host.Floats:output_type -> pare.plugin.v1.FloatsReply
-	3,  // 68: pare.plugin.v1.Host.Register:output_type -> pare.plugin.v1.ModelReply
-	53, // [53:69] is the sub-list for method output_type
-	37, // [37:53] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	51, // 0: pare.plugin.v1.ModelReply.adapter:type_name -> pare.plugin.v1.File
+	5,  // 1: pare.plugin.v1.ProfileRequest.corpus:type_name -> pare.plugin.v1.Corpus
+	4,  // 2: pare.plugin.v1.PlanRequest.selection:type_name -> pare.plugin.v1.Selection
+	5,  // 3: pare.plugin.v1.PlanRequest.corpus:type_name -> pare.plugin.v1.Corpus
+	6,  // 4: pare.plugin.v1.Job.profile:type_name -> pare.plugin.v1.ProfileRequest
+	4,  // 5: pare.plugin.v1.Job.selection:type_name -> pare.plugin.v1.Selection
+	10, // 6: pare.plugin.v1.Job.evaluate:type_name -> pare.plugin.v1.Evaluate
+	9,  // 7: pare.plugin.v1.Job.repair:type_name -> pare.plugin.v1.Repair
+	5,  // 8: pare.plugin.v1.Repair.data:type_name -> pare.plugin.v1.Corpus
+	5,  // 9: pare.plugin.v1.Evaluate.corpus:type_name -> pare.plugin.v1.Corpus
+	5,  // 10: pare.plugin.v1.Evaluate.tasks:type_name -> pare.plugin.v1.Corpus
+	11, // 11: pare.plugin.v1.Evaluate.thresholds:type_name -> pare.plugin.v1.Thresholds
+	10, // 12: pare.plugin.v1.EvaluateRequest.evaluate:type_name -> pare.plugin.v1.Evaluate
+	6,  // 13: pare.plugin.v1.SweepRequest.profile:type_name -> pare.plugin.v1.ProfileRequest
+	10, // 14: pare.plugin.v1.SweepRequest.evaluate:type_name -> pare.plugin.v1.Evaluate
+	6,  // 15: pare.plugin.v1.ProfileCall.request:type_name -> pare.plugin.v1.ProfileRequest
+	8,  // 16: pare.plugin.v1.PruneCall.job:type_name -> pare.plugin.v1.Job
+	12, // 17: pare.plugin.v1.EvaluateCall.request:type_name -> pare.plugin.v1.EvaluateRequest
+	13, // 18: pare.plugin.v1.SweepCall.request:type_name -> pare.plugin.v1.SweepRequest
+	14, // 19: pare.plugin.v1.MergeCall.request:type_name -> pare.plugin.v1.MergeRequest
+	20, // 20: pare.plugin.v1.Progress.event:type_name -> pare.plugin.v1.Event
+	24, // 21: pare.plugin.v1.TraceRequest.texts:type_name -> pare.plugin.v1.Text
+	25, // 22: pare.plugin.v1.TraceDelta.all:type_name -> pare.plugin.v1.Sums
+	25, // 23: pare.plugin.v1.TraceDelta.last:type_name -> pare.plugin.v1.Sums
+	25, // 24: pare.plugin.v1.TraceDelta.first:type_name -> pare.plugin.v1.Sums
+	26, // 25: pare.plugin.v1.TraceDelta.faults:type_name -> pare.plugin.v1.Fault
+	30, // 26: pare.plugin.v1.TokenizeReply.texts:type_name -> pare.plugin.v1.Tokens
+	31, // 27: pare.plugin.v1.ScoreRequest.variants:type_name -> pare.plugin.v1.Variant
+	32, // 28: pare.plugin.v1.ScoreRequest.sequences:type_name -> pare.plugin.v1.Sequence
+	31, // 29: pare.plugin.v1.ObserveRequest.variant:type_name -> pare.plugin.v1.Variant
+	30, // 30: pare.plugin.v1.ObserveRequest.sequences:type_name -> pare.plugin.v1.Tokens
+	35, // 31: pare.plugin.v1.ObserveRequest.points:type_name -> pare.plugin.v1.Point
+	37, // 32: pare.plugin.v1.Observation.states:type_name -> pare.plugin.v1.State
+	39, // 33: pare.plugin.v1.Chat.messages:type_name -> pare.plugin.v1.Message
+	40, // 34: pare.plugin.v1.TranscribeRequest.chats:type_name -> pare.plugin.v1.Chat
+	42, // 35: pare.plugin.v1.TranscribeReply.transcripts:type_name -> pare.plugin.v1.Transcript
+	31, // 36: pare.plugin.v1.GenerateRequest.variants:type_name -> pare.plugin.v1.Variant
+	31, // 37: pare.plugin.v1.FootprintRequest.variant:type_name -> pare.plugin.v1.Variant
+	51, // 38: pare.plugin.v1.RegisterRequest.adapter:type_name -> pare.plugin.v1.File
+	0,  // 39: pare.plugin.v1.Pruner.Describe:input_type -> pare.plugin.v1.Empty
+	15, // 40: pare.plugin.v1.Pruner.Profile:input_type -> pare.plugin.v1.ProfileCall
+	7,  // 41: pare.plugin.v1.Pruner.Plan:input_type -> pare.plugin.v1.PlanRequest
+	16, // 42: pare.plugin.v1.Pruner.Prune:input_type -> pare.plugin.v1.PruneCall
+	17, // 43: pare.plugin.v1.Pruner.Evaluate:input_type -> pare.plugin.v1.EvaluateCall
+	18, // 44: pare.plugin.v1.Pruner.Sweep:input_type -> pare.plugin.v1.SweepCall
+	19, // 45: pare.plugin.v1.Pruner.Merge:input_type -> pare.plugin.v1.MergeCall
+	2,  // 46: pare.plugin.v1.Host.Model:input_type -> pare.plugin.v1.ModelRequest
+	23, // 47: pare.plugin.v1.Host.Trace:input_type -> pare.plugin.v1.TraceRequest
+	28, // 48: pare.plugin.v1.Host.Tokenize:input_type -> pare.plugin.v1.TokenizeRequest
+	33, // 49: pare.plugin.v1.Host.Score:input_type -> pare.plugin.v1.ScoreRequest
+	36, // 50: pare.plugin.v1.Host.Observe:input_type -> pare.plugin.v1.ObserveRequest
+	41, // 51: pare.plugin.v1.Host.Transcribe:input_type -> pare.plugin.v1.TranscribeRequest
+	44, // 52: pare.plugin.v1.Host.Generate:input_type -> pare.plugin.v1.GenerateRequest
+	46, // 53: pare.plugin.v1.Host.Footprint:input_type -> pare.plugin.v1.FootprintRequest
+	48, // 54: pare.plugin.v1.Host.Floats:input_type -> pare.plugin.v1.FloatsRequest
+	50, // 55: pare.plugin.v1.Host.Register:input_type -> pare.plugin.v1.RegisterRequest
+	1,  // 56: pare.plugin.v1.Pruner.Describe:output_type -> pare.plugin.v1.Description
+	21, // 57: pare.plugin.v1.Pruner.Profile:output_type -> pare.plugin.v1.Progress
+	22, // 58: pare.plugin.v1.Pruner.Plan:output_type -> pare.plugin.v1.PlanReply
+	21, // 59: pare.plugin.v1.Pruner.Prune:output_type -> pare.plugin.v1.Progress
+	21, // 60: pare.plugin.v1.Pruner.Evaluate:output_type -> pare.plugin.v1.Progress
+	21, // 61: pare.plugin.v1.Pruner.Sweep:output_type -> pare.plugin.v1.Progress
+	21, // 62: pare.plugin.v1.Pruner.Merge:output_type -> pare.plugin.v1.Progress
+	3,  // 63: pare.plugin.v1.Host.Model:output_type -> pare.plugin.v1.ModelReply
+	27, // 64: pare.plugin.v1.Host.Trace:output_type -> pare.plugin.v1.TraceDelta
+	29, // 65: pare.plugin.v1.Host.Tokenize:output_type -> pare.plugin.v1.TokenizeReply
+	34, // 66: pare.plugin.v1.Host.Score:output_type -> pare.plugin.v1.ScoreReply
+	38, // 67: pare.plugin.v1.Host.Observe:output_type -> pare.plugin.v1.Observation
+	43, // 68: pare.plugin.v1.Host.Transcribe:output_type -> pare.plugin.v1.TranscribeReply
+	45, // 69: pare.plugin.v1.Host.Generate:output_type -> pare.plugin.v1.Answer
+	47, // 70: pare.plugin.v1.Host.Footprint:output_type -> pare.plugin.v1.FootprintReply
+	49, // 71: pare.plugin.v1.Host.Floats:output_type -> pare.plugin.v1.FloatsReply
+	3,  // 72: pare.plugin.v1.Host.Register:output_type -> pare.plugin.v1.ModelReply
+	56, // [56:73] is the sub-list for method output_type
+	39, // [39:56] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_pare_proto_init() }
@@ -3833,7 +3986,7 @@ func file_pare_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pare_proto_rawDesc), len(file_pare_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   50,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -28,6 +28,7 @@ const (
 	Pruner_Prune_FullMethodName    = "/pare.plugin.v1.Pruner/Prune"
 	Pruner_Evaluate_FullMethodName = "/pare.plugin.v1.Pruner/Evaluate"
 	Pruner_Sweep_FullMethodName    = "/pare.plugin.v1.Pruner/Sweep"
+	Pruner_Merge_FullMethodName    = "/pare.plugin.v1.Pruner/Merge"
 )
 
 // PrunerClient is the client API for Pruner service.
@@ -42,6 +43,7 @@ type PrunerClient interface {
 	Prune(ctx context.Context, in *PruneCall, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Progress], error)
 	Evaluate(ctx context.Context, in *EvaluateCall, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Progress], error)
 	Sweep(ctx context.Context, in *SweepCall, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Progress], error)
+	Merge(ctx context.Context, in *MergeCall, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Progress], error)
 }
 
 type prunerClient struct {
@@ -148,6 +150,25 @@ func (c *prunerClient) Sweep(ctx context.Context, in *SweepCall, opts ...grpc.Ca
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Pruner_SweepClient = grpc.ServerStreamingClient[Progress]
 
+func (c *prunerClient) Merge(ctx context.Context, in *MergeCall, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Progress], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Pruner_ServiceDesc.Streams[4], Pruner_Merge_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[MergeCall, Progress]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Pruner_MergeClient = grpc.ServerStreamingClient[Progress]
+
 // PrunerServer is the server API for Pruner service.
 // All implementations must embed UnimplementedPrunerServer
 // for forward compatibility.
@@ -160,6 +181,7 @@ type PrunerServer interface {
 	Prune(*PruneCall, grpc.ServerStreamingServer[Progress]) error
 	Evaluate(*EvaluateCall, grpc.ServerStreamingServer[Progress]) error
 	Sweep(*SweepCall, grpc.ServerStreamingServer[Progress]) error
+	Merge(*MergeCall, grpc.ServerStreamingServer[Progress]) error
 	mustEmbedUnimplementedPrunerServer()
 }
 
@@ -187,6 +209,9 @@ func (UnimplementedPrunerServer) Evaluate(*EvaluateCall, grpc.ServerStreamingSer
 }
 func (UnimplementedPrunerServer) Sweep(*SweepCall, grpc.ServerStreamingServer[Progress]) error {
 	return status.Error(codes.Unimplemented, "method Sweep not implemented")
+}
+func (UnimplementedPrunerServer) Merge(*MergeCall, grpc.ServerStreamingServer[Progress]) error {
+	return status.Error(codes.Unimplemented, "method Merge not implemented")
 }
 func (UnimplementedPrunerServer) mustEmbedUnimplementedPrunerServer() {}
 func (UnimplementedPrunerServer) testEmbeddedByValue()                {}
@@ -289,6 +314,17 @@ func _Pruner_Sweep_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Pruner_SweepServer = grpc.ServerStreamingServer[Progress]
 
+func _Pruner_Merge_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(MergeCall)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(PrunerServer).Merge(m, &grpc.GenericServerStream[MergeCall, Progress]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Pruner_MergeServer = grpc.ServerStreamingServer[Progress]
+
 // Pruner_ServiceDesc is the grpc.ServiceDesc for Pruner service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -324,6 +360,11 @@ var Pruner_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Sweep",
 			Handler:       _Pruner_Sweep_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Merge",
+			Handler:       _Pruner_Merge_Handler,
 			ServerStreams: true,
 		},
 	},

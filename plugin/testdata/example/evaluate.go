@@ -81,3 +81,8 @@ func score(ctx context.Context, model string, variants []plugin.Variant, h plugi
 func (alternate) Sweep(context.Context, plugin.SweepRequest, plugin.Host, func(plugin.Event)) (plugin.Sweep, error) {
 	return plugin.Sweep{}, plugin.Errorf(plugin.Refused, "this plugin knows one rule; there is nothing to compare")
 }
+
+// Merge implements plugin.Pruner.
+func (alternate) Merge(context.Context, plugin.MergeRequest, plugin.Host, func(plugin.Event)) (plugin.Merged, error) {
+	return plugin.Merged{}, plugin.Errorf(plugin.Refused, "this plugin knows nothing of adapters")
+}
