@@ -278,6 +278,9 @@ func (js *jobs) outcome(rec *record) (client.Progress, error) {
 	case client.KindSweep:
 		last.Sweep = new(plugin.Sweep)
 		return last, rec.report(last.Sweep)
+	case client.KindMerge:
+		last.Merged = new(plugin.Merged)
+		return last, rec.report(last.Merged)
 	}
 	last.Report = new(plugin.Report)
 	return last, rec.report(last.Report)

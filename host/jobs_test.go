@@ -21,6 +21,7 @@ type scripted struct {
 	plugin.Pruner // nil: no test has it do more than the methods below
 	prune         func(ctx context.Context, j plugin.Job, h plugin.Host, event func(plugin.Event)) (plugin.Report, error)
 	profile       func(ctx context.Context, r plugin.ProfileRequest) (plugin.Profile, error)
+	merge         func(ctx context.Context, r plugin.MergeRequest, h plugin.Host) (plugin.Merged, error)
 }
 
 func (s *scripted) Describe(context.Context) (plugin.Description, error) {
@@ -33,6 +34,10 @@ func (s *scripted) Plan(context.Context, plugin.PlanRequest) (plugin.Plan, error
 
 func (s *scripted) Profile(ctx context.Context, r plugin.ProfileRequest, _ plugin.Host, _ func(plugin.Event)) (plugin.Profile, error) {
 	return s.profile(ctx, r)
+}
+
+func (s *scripted) Merge(ctx context.Context, r plugin.MergeRequest, h plugin.Host, _ func(plugin.Event)) (plugin.Merged, error) {
+	return s.merge(ctx, r, h)
 }
 
 func (s *scripted) Prune(ctx context.Context, j plugin.Job, h plugin.Host, event func(plugin.Event)) (plugin.Report, error) {
@@ -52,7 +57,7 @@ func reopen(t *testing.T, folder string, p plugin.Pruner) *jobs {
 	t.Helper()
 	js, err := newJobs(filepath.Join(folder, "pare"),
 		func() (plugin.Pruner, error) { return p, nil },
-		func(r *record) *lent { return &lent{folder: r.folder, digest: r.Digest, model: r.Model} },
+		func(r *record) *lent { return &lent{folder: r.folder, model: r.Model, digest: r.Digest, adapter: r.Adapter} },
 		nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -23,18 +23,27 @@ type lent struct {
 	ollama *api.Client
 	scorer *score.Pool
 	folder string // a file to be registered must be below it
-	digest string // of the GGUF that the call is about
-	model  string // name of it
+	model  string // name of the model that the call is about
+	digest string // of its GGUF
+
+	adapter string // digest of its adapter, if the call is about that; else ""
 }
 
 // lookUp finds a model, and refuses another that has taken the name of the one
 // that the call is about.
 func (l *lent) lookUp(name string) (stored, error) {
-	s, err := lookUp("model", name)
-	if err == nil && s.name.DisplayShortest() == l.model && s.gguf.Digest != l.digest {
-		err = plugin.Errorf(plugin.Unavailable, "model %q was replaced while the job ran; ask for it again", name)
+	s, err := find("model", name)
+	if err != nil {
+		return s, err
 	}
-	return s, err
+	about := s.name.DisplayShortest() == l.model
+	if about && (s.gguf.Digest != l.digest || s.adapter().Digest != l.adapter) {
+		return s, plugin.Errorf(plugin.Unavailable, "model %q was replaced while the job ran; ask for it again", name)
+	}
+	if about && l.adapter != "" {
+		return s, nil
+	}
+	return s, s.alone()
 }
 
 // Model implements plugin.Host.

@@ -35,6 +35,11 @@ func origin(name string) (client.Origin, error) {
 			Kind: plugin.Refused, Err: fmt.Errorf("model %q was not cut by Pare", name),
 			Hint: "cut and repair a model in one go with `pare prune`, or name one that was cut",
 		}
+	case keys["pare.adapter"].String() != "":
+		return o, &plugin.Error{
+			Kind: plugin.Refused, Err: fmt.Errorf("model %q was cut and then had an adapter merged into it, which a repair would lose as it begins with the uncut model", name),
+			Hint: "repair the model as it was before that",
+		}
 	case len(keys["pare.history"].Strings()) > 0:
 		return o, &plugin.Error{
 			Kind: plugin.Refused, Err: fmt.Errorf("model %q was cut more than once, and what it is repaired after is the one model before all cuts", name),

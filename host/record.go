@@ -20,10 +20,11 @@ import (
 type record struct {
 	client.Job
 	Updated   string           `json:"updated"`
-	Digest    string           `json:"digest"`        // of the model's GGUF
-	Corpus    plugin.Corpus    `json:"corpus"`        // the text, in the job's folder
-	Add       bool             `json:"add,omitempty"` // of a profile
-	Selection plugin.Selection `json:"selection"`     // of a prune job
+	Digest    string           `json:"digest"`            // of the model's GGUF
+	Adapter   string           `json:"adapter,omitempty"` // of a merge: digest of what is merged
+	Corpus    plugin.Corpus    `json:"corpus"`            // the text, in the job's folder
+	Add       bool             `json:"add,omitempty"`     // of a profile
+	Selection plugin.Selection `json:"selection"`         // of a prune job
 	Force     bool             `json:"force,omitempty"`
 	Discard   bool             `json:"discard,omitempty"` // judge the result and do not register it
 	Repair    plugin.Repair    `json:"repair"`
@@ -61,7 +62,8 @@ func (r *record) identify(texts []string) error {
 		Thresholds                       plugin.Thresholds
 		Repair                           plugin.Repair
 		Texts                            []string
-	}{r.Kind, r.Model, r.Digest, r.Name, r.Other, r.Add, r.DryRun, r.Discard, r.Selection, r.Bypass, r.Sweep, r.Evaluate.Level, r.Evaluate.Thresholds, r.Repair, texts})
+		Adapter                          string `json:",omitempty"`
+	}{r.Kind, r.Model, r.Digest, r.Name, r.Other, r.Add, r.DryRun, r.Discard, r.Selection, r.Bypass, r.Sweep, r.Evaluate.Level, r.Evaluate.Thresholds, r.Repair, texts, r.Adapter})
 	if err != nil {
 		return fmt.Errorf("identify job: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/google/renameio/v2"
@@ -27,11 +28,11 @@ import (
 // all else of the parent comes along by digest, and the model appears at once
 // when the manifest is renamed into place. It may be repeated.
 func register(r plugin.RegisterRequest) (plugin.Model, error) {
-	parent, err := lookUp("model", r.Parent)
+	parent, err := find("model", r.Parent)
 	if err != nil {
 		return plugin.Model{}, err
 	}
-	if done, ok := registered(r, parent.name); ok {
+	if done, ok := registered(r, parent); ok {
 		return done, nil
 	}
 	n, err := nameFree(r.Name, parent.name, r.Force)
@@ -50,14 +51,7 @@ func register(r plugin.RegisterRequest) (plugin.Model, error) {
 	if err != nil {
 		return plugin.Model{}, noSpace(fmt.Errorf("store the new GGUF: %w", err))
 	}
-	var layers []manifest.Layer
-	for _, l := range parent.manifest.Layers {
-		if l.MediaType == mediaModel {
-			layers = append(layers, made...)
-		} else {
-			layers = append(layers, l)
-		}
-	}
+	layers := append(made, parent.rest()...)
 	config, err := newConfig(parent, layers, facts)
 	if err != nil {
 		return plugin.Model{}, noSpace(fmt.Errorf("store the new configuration: %w", err))
@@ -87,13 +81,21 @@ func adoptAll(r plugin.RegisterRequest) ([]manifest.Layer, error) {
 	return []manifest.Layer{gguf, adapter}, err
 }
 
+// rest are a model's layers beside its GGUF and adapters: template, parameters,
+// licence, projector, …
+func (s stored) rest() []manifest.Layer {
+	return slices.DeleteFunc(slices.Clone(s.manifest.Layers), func(l manifest.Layer) bool {
+		return l.MediaType == mediaModel || l.MediaType == mediaAdapter
+	})
+}
+
 // registered reports whether an earlier try, cut short, did it all.
-func registered(r plugin.RegisterRequest, parent model.Name) (plugin.Model, bool) {
+func registered(r plugin.RegisterRequest, parent stored) (plugin.Model, bool) {
 	s, err := find("name", r.Name)
-	if err != nil || s.name == parent || s.gguf.Digest != r.Digest || s.adapter != r.Adapter.Digest {
+	if err != nil || s.name == parent.name || s.gguf.Digest != r.Digest || s.adapter().Digest != r.Adapter.Digest {
 		return plugin.Model{}, false
 	}
-	return s.model(), true
+	return s.model(), slices.Equal(s.rest(), parent.rest())
 }
 
 // adopt makes the file at path the blob of the given digest, by a second link

@@ -62,6 +62,9 @@ func (js *jobs) page(id string) (*report.Page, error) {
 	case rec.Kind == client.KindProfile:
 		return nil, plugin.Errorf(plugin.NotFound, "job %s measured a profile; it is at /api/prune/profile/%s", id, rec.Model)
 	}
+	if rec.Kind == client.KindMerge {
+		return nil, plugin.Errorf(plugin.NotFound, "job %s merged an adapter, of which there is no more to tell than GET /api/prune/jobs/%s does", id, id)
+	}
 	last, err := js.outcome(rec)
 	if err != nil {
 		return nil, err

@@ -154,6 +154,33 @@ func (js *jobs) sweep(r client.SweepRequest) (*job, error) {
 	return js.start(rec, with, always)
 }
 
+func (js *jobs) merge(r client.MergeRequest) (*job, error) {
+	s, err := find("model", r.Model)
+	if err != nil {
+		return nil, err
+	}
+	model := s.name.DisplayShortest()
+	switch n := len(s.adapters); {
+	case n == 0:
+		return nil, plugin.Errorf(plugin.Refused, "model %q has no adapter to merge; it can be pruned as it is", model)
+	case n > 1:
+		return nil, plugin.Errorf(plugin.Refused, "model %q has %d adapters, and one can be merged; make models that have one each, and merge them one after the other", model, n)
+	}
+	name, err := parseName("name", r.Name)
+	if err != nil {
+		return nil, err
+	}
+	rec := recordOf(client.KindMerge, s)
+	rec.Adapter, rec.Name, rec.Force, rec.What = s.adapter().Digest, name.DisplayShortest(), r.Force, "merge"
+	return js.start(rec, texts{}, func(before *record) error {
+		if before.made() {
+			return nil
+		}
+		_, err := nameFree(rec.Name, s.name, r.Force)
+		return err
+	})
+}
+
 func always(*record) error { return nil }
 
 // newRecord begins the record of a job on a model.
@@ -162,7 +189,11 @@ func newRecord(kind, model string) (stored, *record, error) {
 	if err != nil {
 		return s, nil, err
 	}
+	return s, recordOf(kind, s), nil
+}
+
+func recordOf(kind string, s stored) *record {
 	rec := &record{Digest: s.gguf.Digest}
 	rec.Kind, rec.Model = kind, s.name.DisplayShortest()
-	return s, rec, nil
+	return rec
 }

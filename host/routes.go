@@ -46,6 +46,7 @@ func (s *Server) routes(listen string) http.Handler {
 	r.GET("/api/prune/jobs", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"jobs": s.jobs.list()}) })
 	r.POST("/api/prune/evaluate", s.postEvaluate)
 	r.POST("/api/prune/sweep", s.postSweep)
+	r.POST("/api/prune/merge", s.postMerge)
 	r.POST("/api/prune/preview", s.postPreview)
 	r.POST("/api/prune/score", s.postScore)
 	r.GET("/api/prune/jobs/:id", s.getJob)
@@ -178,6 +179,19 @@ func (s *Server) postSweep(c *gin.Context) {
 		return
 	}
 	j, err := s.jobs.sweep(r)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	answer(c, j, wantsStream(r.Stream))
+}
+
+func (s *Server) postMerge(c *gin.Context) {
+	var r client.MergeRequest
+	if !body(c, &r) {
+		return
+	}
+	j, err := s.jobs.merge(r)
 	if err != nil {
 		fail(c, err)
 		return

@@ -142,6 +142,9 @@ func (js *jobs) call(ctx context.Context, p plugin.Pruner, j *job, rec *record) 
 			Tolerance: rec.Sweep.Tolerance, EachLayer: rec.Sweep.EachLayer,
 		}, host, j.report)
 		return client.Progress{Sweep: &s}, err
+	case client.KindMerge:
+		m, err := p.Merge(ctx, plugin.MergeRequest{ID: rec.ID, Folder: rec.folder, Model: rec.Model, Name: rec.Name, Force: rec.Force}, host, j.report)
+		return client.Progress{Merged: &m}, err
 	}
 	if err := canRepair(ctx, p, rec.Repair.Method); err != nil {
 		return client.Progress{}, err

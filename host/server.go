@@ -74,7 +74,7 @@ func (s *Server) start(log *slog.Logger, share float64) (err error) {
 	ollama := api.NewClient(loopback(envconfig.Host()), s.live.Own())
 	s.scorer = score.NewPool(score.Config{Log: log, MakeRoom: unload(ollama, log)})
 	lend := func(r *record) *lent {
-		return &lent{tap: s.tap, ollama: ollama, scorer: s.scorer, folder: r.folder, digest: r.Digest, model: r.Model}
+		return &lent{tap: s.tap, ollama: ollama, scorer: s.scorer, folder: r.folder, model: r.Model, digest: r.Digest, adapter: r.Adapter}
 	}
 	if s.jobs, err = newJobs(folder, s.children.pruner, lend, s.live, log); err != nil {
 		return err

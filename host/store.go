@@ -28,11 +28,31 @@ type stored struct {
 	manifest *manifest.Manifest
 	gguf     manifest.Layer
 	path     string
-	adapter  string // digest of one beside it; "" for none
+	adapters []plugin.File // beside it; Ollama adds up what they do
 }
 
 func (s stored) model() plugin.Model {
-	return plugin.Model{Name: s.name.DisplayShortest(), Digest: s.gguf.Digest, Path: s.path, Size: s.gguf.Size}
+	return plugin.Model{Name: s.name.DisplayShortest(), Digest: s.gguf.Digest, Path: s.path, Size: s.gguf.Size, Adapter: s.adapter()}
+}
+
+// adapter is the one adapter of a model that has one.
+func (s stored) adapter() plugin.File {
+	if len(s.adapters) != 1 {
+		return plugin.File{}
+	}
+	return s.adapters[0]
+}
+
+// alone refuses a model with adapters, which change all of its layers.
+func (s stored) alone() error {
+	if len(s.adapters) == 0 {
+		return nil
+	}
+	name := s.name.DisplayShortest()
+	return &plugin.Error{
+		Kind: plugin.Refused, Err: fmt.Errorf("model %q has an adapter, made for all of its layers", name),
+		Hint: fmt.Sprintf("`pare merge %s NAME` makes one that has it in its weights", name),
+	}
 }
 
 // parseName applies Ollama's rules for names.
@@ -94,8 +114,8 @@ func spell(s *string, names []model.Name, part func(*model.Name) *string) {
 // lookUp finds a model that Pare can work on.
 func lookUp(field, name string) (stored, error) {
 	s, err := find(field, name)
-	if err == nil && s.adapter != "" {
-		return stored{}, plugin.Errorf(plugin.Refused, "model %q has an adapter made for all of its layers; name the model without it, or one made from weights that have it merged, which the tool that trained it can write", name)
+	if err == nil {
+		err = s.alone()
 	}
 	return s, err
 }
@@ -123,7 +143,11 @@ func find(field, name string) (stored, error) {
 		case mediaModel:
 			s.gguf = l
 		case mediaAdapter:
-			s.adapter = l.Digest
+			path, err := manifest.BlobsPath(l.Digest)
+			if err != nil {
+				return stored{}, fmt.Errorf("find the adapter of %s: %w", name, err)
+			}
+			s.adapters = append(s.adapters, plugin.File{Path: path, Digest: l.Digest})
 		}
 	}
 	if s.gguf.Digest == "" {

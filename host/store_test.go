@@ -83,7 +83,7 @@ func TestLookUpRefusesWhatCannotBePruned(t *testing.T) {
 		{"../../etc/passwd", plugin.Invalid, "not a valid model name"},
 		{"nothere", plugin.NotFound, "not found"},
 		{"whole:other", plugin.NotFound, "not found"},
-		{"adapted", plugin.Refused, "adapter"},
+		{"adapted", plugin.Refused, "`pare merge adapted:latest NAME`"},
 		{"remote", plugin.Refused, "no GGUF here"},
 		{"lost", plugin.NotFound, "missing from the store"},
 	} {
@@ -182,6 +182,32 @@ func TestRegisterMayBeRepeated(t *testing.T) {
 		if try == 1 {
 			os.Remove(r.Path)
 		}
+	}
+}
+
+// The same weights with another template are another model.
+func TestRegisterAfterTheTemplateChanged(t *testing.T) {
+	emptyStore(t)
+	putModel(t, "parent", tiny(t, 8, 1))
+	r := finished(t, "parent", "small", tiny(t, 6, 1))
+	if _, err := register(r); err != nil {
+		t.Fatal(err)
+	}
+	system := putBlob(t, "application/vnd.ollama.image.system", []byte("Be brief."))
+	putModel(t, "parent", tiny(t, 8, 1), system)
+	if _, err := register(r); plugin.KindOf(err) != plugin.Exists {
+		t.Errorf("the old template under that name: %v", err)
+	}
+	r.Force = true
+	if _, err := register(r); err != nil {
+		t.Fatal(err)
+	}
+	s, err := lookUp("model", "small")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rest := s.rest(); len(rest) != 2 || rest[1].Digest != system.Digest {
+		t.Errorf("it has not taken the system prompt over: %+v", rest)
 	}
 }
 

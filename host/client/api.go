@@ -70,6 +70,15 @@ type ProfileRequest struct {
 	Stream *bool   `json:"stream,omitempty"`
 }
 
+// MergeRequest is the body of POST /api/prune/merge: make a model that has in its
+// weights what the adapter of another adds to them.
+type MergeRequest struct {
+	Model  string `json:"model"`
+	Name   string `json:"name"`            // of the result
+	Force  bool   `json:"force,omitempty"` // replace a model called Name
+	Stream *bool  `json:"stream,omitempty"`
+}
+
 // Progress is one line of a long call. The last one has Status "success" and
 // the result.
 type Progress struct {
@@ -88,6 +97,7 @@ type Progress struct {
 	Profile    *plugin.Profile    `json:"profile,omitempty"`
 	Evaluation *plugin.Evaluation `json:"evaluation,omitempty"`
 	Sweep      *plugin.Sweep      `json:"sweep,omitempty"`
+	Merged     *plugin.Merged     `json:"merged,omitempty"`
 }
 
 // StageWait is the stage of a job whose turn has not come; the others are the plugin's.
@@ -107,12 +117,13 @@ const (
 	KindProfile  = "profile"
 	KindEvaluate = "evaluate"
 	KindSweep    = "sweep"
+	KindMerge    = "merge"
 )
 
 // Job is an entry of GET /api/prune/jobs.
 type Job struct {
 	ID      string    `json:"id"`
-	Kind    string    `json:"kind"` // "prune", "profile", "evaluate" or "sweep"
+	Kind    string    `json:"kind"` // "prune", "profile", "evaluate", "sweep" or "merge"
 	Model   string    `json:"model"`
 	Name    string    `json:"name,omitempty"`
 	What    string    `json:"what"` // of a prune job "25%", "8 layers" or "20-27"; else what sets it apart

@@ -88,6 +88,15 @@ func (c *Client) Sweep(ctx context.Context, r SweepRequest, each func(Progress))
 	return last, err
 }
 
+// Merge merges a model's adapter into it, calling each with progress.
+func (c *Client) Merge(ctx context.Context, r MergeRequest, each func(Progress)) (Progress, error) {
+	last, err := c.stream(ctx, http.MethodPost, "/api/prune/merge", r, each)
+	if err == nil && last.Merged == nil {
+		err = errors.New("the server sent no result")
+	}
+	return last, err
+}
+
 // Report returns the report of a job that is done. format is "json", "md",
 // "html", "txt", "svg" or "png".
 func (c *Client) Report(ctx context.Context, id, format string) ([]byte, error) {

@@ -490,7 +490,7 @@ function waits(j, last) { return j.state === "running" && last?.stage === "wait"
 // actionOf is what can be done with a job.
 function actionOf(j) {
   const request = j.state === "stopped" && requests.get(j.id);
-  if (j.state === "done" && j.kind !== "profile") {
+  if (j.state === "done" && !["profile", "merge"].includes(j.kind)) {
     const a = document.createElement("a");
     a.href = "/api/prune/jobs/" + j.id + "/report.html";
     a.textContent = "Report";

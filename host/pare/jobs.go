@@ -68,6 +68,8 @@ func printResult(last client.Progress) error {
 		return report.EvaluationText(os.Stdout, *last.Evaluation)
 	case last.Sweep != nil:
 		return report.SweepText(os.Stdout, *last.Sweep)
+	case last.Merged != nil:
+		return report.MergedText(os.Stdout, *last.Merged)
 	}
 	return nil
 }

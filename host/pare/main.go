@@ -1,5 +1,5 @@
 // Pare is ollama with a few verbs more: prune, repair, profile, trace, try, eval,
-// sweep and jobs.
+// sweep, merge and jobs.
 // Every other verb is Ollama's own, unchanged.
 package main
 
@@ -55,7 +55,7 @@ func newRoot() *cobra.Command {
 		}
 	}
 	root.Run = withVersion(root.Run)
-	root.AddCommand(newPrune(), newRepair(), newProfile(), newEval(), newSweep(), newTry(), newTrace(), newJobs(), newScorer())
+	root.AddCommand(newPrune(), newRepair(), newProfile(), newEval(), newSweep(), newMerge(), newTry(), newTrace(), newJobs(), newScorer())
 	return root
 }
 
