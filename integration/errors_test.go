@@ -111,6 +111,9 @@ var badRequests = []bad{
 	{name: "corpus not uploaded", body: pruneWith(fields{"corpus": fields{"digest": "sha256:" + strings.Repeat("0", 64)}}), status: 404, says: []string{"upload it"}},
 	{name: "corpus as path", body: pruneWith(fields{"corpus": fields{"path": "/etc/passwd"}}), status: 400, says: []string{`unknown field \"path\"`}},
 
+	{name: "nothing to merge", path: "/api/prune/merge", body: fields{"model": "tiny", "name": "small"}, status: 422, says: []string{"has no adapter to merge"}},
+	{name: "unknown field of a merge", path: "/api/prune/merge", body: fields{"model": "tiny", "to": "small"}, status: 400, says: []string{`unknown field \"to\"`}},
+
 	{name: "unknown field", body: pruneWith(fields{"dropp": 0.5}), status: 400, says: []string{`unknown field \"dropp\"`}},
 	{name: "no body", body: "", status: 400, says: []string{"it is empty"}},
 	{name: "half a body", body: `{"model":`, status: 400, says: []string{"read the request's JSON"}},

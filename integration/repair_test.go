@@ -95,7 +95,7 @@ func TestRepairWithoutAdapters(t *testing.T) {
 // loads with it, and which answers otherwise than alone.
 func TestRepairLeavesAnAdapter(t *testing.T) {
 	s := startServerWith(t, "--trace=1")
-	s.createTiny("tiny", tinymodel.Config{Architecture: "llama", Seed: 1})
+	s.createTiny("tiny", tinymodel.Config{Architecture: "llama", Seed: 1, Float32: true})
 	steps, batch, length, rank, rate := 30, 4, 64, 8, 1e-2
 	request := func(name string, adapter bool) client.PruneRequest {
 		return client.PruneRequest{
@@ -143,7 +143,46 @@ func TestRepairLeavesAnAdapter(t *testing.T) {
 	if alone := s.generate("cut", "The light", 12); alone == with {
 		t.Errorf("with and without the adapter the answer is %q", with)
 	}
+	checkMerges(s, with)
 	checkStore(t, s.models())
+}
+
+// checkMerges merges the adapter of "healed", which then answers as it did with the
+// adapter beside it and can be cut; one for another model is refused.
+func checkMerges(s *server, with string) {
+	s.tb.Helper()
+	if _, says, err := s.pare("prune", "healed", "smaller", "--drop", "2"); err == nil || !strings.Contains(says, "`pare merge healed:latest NAME`") {
+		s.tb.Errorf("a model with an adapter is refused: %v, %s", err, says)
+	}
+	if out := s.must("merge", "healed", "merged"); !strings.Contains(out, "merged:latest is healed:latest with its adapter in its weights") {
+		s.tb.Errorf("merge says: %s", out)
+	}
+	if got := s.generate("merged", "The light", 12); got != with {
+		s.tb.Errorf("with the adapter merged the answer is %q, and it was %q", got, with)
+	}
+	if shown := s.must("show", "merged", "--modelfile"); strings.Contains(shown, "\nADAPTER ") {
+		s.tb.Errorf("the merged model still has an adapter:\n%s", shown)
+	}
+	s.must("prune", "merged", "smaller", "--drop", "2-3", "--repair", "none", "--evaluate", "none")
+	if _, says, err := s.pare("repair", "merged", "again"); err == nil || !strings.Contains(says, "had an adapter merged into it") {
+		s.tb.Errorf("a repair that would lose the adapter: %v, %s", err, says)
+	}
+
+	s.createTiny("other", tinymodel.Config{Architecture: "qwen2", Seed: 1})
+	adapter := ""
+	for _, line := range strings.Split(s.must("show", "healed", "--modelfile"), "\n") {
+		if path, ok := strings.CutPrefix(line, "ADAPTER "); ok {
+			adapter = path
+		}
+	}
+	s.write("Modelfile", "FROM other\nADAPTER "+adapter+"\n")
+	s.must("create", "misfit", "-f", s.home+"/Modelfile")
+	before := s.contents()
+	code, reply := s.post("/api/prune/merge", `{"model": "misfit", "name": "never", "stream": false}`)
+	if code != http.StatusUnprocessableEntity || !strings.Contains(reply, "made for another model") || !strings.Contains(reply, "FROM what the adapter was trained on") {
+		s.tb.Errorf("an adapter for another base: status %d: %s", code, reply)
+	}
+	checkUntouched(s, before)
 }
 
 // TestRepairRefuses asks for what cannot be learnt, or not from this.
