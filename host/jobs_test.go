@@ -57,7 +57,9 @@ func reopen(t *testing.T, folder string, p plugin.Pruner) *jobs {
 	t.Helper()
 	js, err := newJobs(filepath.Join(folder, "pare"),
 		func() (plugin.Pruner, error) { return p, nil },
-		func(r *record) *lent { return &lent{folder: r.folder, model: r.Model, digest: r.Digest, adapter: r.Adapter} },
+		func(r *record) *lent {
+			return &lent{folder: r.folder, model: r.Model, digest: r.Digest, adapter: r.Adapter}
+		},
 		nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
