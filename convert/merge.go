@@ -18,8 +18,11 @@ import (
 // MergeConfig says how changes are stored. Its zero value stores each tensor in its
 // own type.
 type MergeConfig struct {
-	Repair  string // what was done, in words: the file keeps it under pare.repair
-	Adapter string // digest of the adapter that the changes are from: it is kept under pare.adapter
+	Repair string // what was done, in words: the file keeps it under pare.repair
+
+	// Adapter is the digest of the adapter that the changes are from: the file keeps it
+	// under pare.adapter. They are no small ones, and are rounded like any numbers.
+	Adapter string
 
 	// Promote gives types for changed tensors that are not to keep their own.
 	Promote map[string]gguf.TensorType
@@ -198,7 +201,7 @@ func (m merging) data(ctx context.Context) (io.Reader, error) {
 		return nil, err
 	}
 	var b []byte
-	if m.to != m.old.Type {
+	if m.to != m.old.Type || m.cfg.Adapter != "" {
 		b, err = quant.Quantize(m.to, w, m.change.In)
 	} else {
 		var h *quant.Moments

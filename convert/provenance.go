@@ -10,7 +10,8 @@ import (
 )
 
 // Provenance says where a cut model comes from. The file holds it under keys that
-// both engines ignore, pare.adapter also where nothing was cut:
+// both engines ignore, pare.adapter also where nothing was cut (the file of a later cut
+// does not repeat it then: its parent has it):
 //
 //	pare.parent.digest   string            the file that was cut
 //	pare.removed_layers  array of uint32   numbered as in that file
@@ -18,7 +19,7 @@ import (
 //	pare.traced_tokens   uint64
 //	pare.version         string            if it is known
 //	pare.repair          string            if the cut was repaired
-//	pare.adapter         string            if a LoRA adapter was merged since
+//	pare.adapter         string            if LoRA adapters were merged since
 //	pare.history         array of strings  earlier cuts, the oldest first
 //
 // The keys describe the last cut, so that the numbers in them are always those of
@@ -31,7 +32,7 @@ type Provenance struct {
 	TracedTokens int64  `json:"traced_tokens"`       // that the choice was made from
 	Version      string `json:"version,omitempty"`   // of Pare
 	Repair       string `json:"repair,omitempty"`    // what healed the cut model; Merge writes it
-	Adapter      string `json:"adapter,omitempty"`   // digest of an adapter merged into it, likewise
+	Adapter      string `json:"adapter,omitempty"`   // digests of adapters merged into it after that, "; " between them; likewise
 }
 
 // provenancePrefix begins the keys that Pare adds to a model.

@@ -29,32 +29,46 @@ type lent struct {
 	adapter string // digest of its adapter, if the call is about that; else ""
 }
 
-// lookUp finds a model, and refuses another that has taken the name of the one
-// that the call is about.
+// lookUp finds a model that can be run, and refuses another that has taken the name of
+// the one that the call is about.
 func (l *lent) lookUp(name string) (stored, error) {
+	s, err := l.find(name)
+	if err == nil {
+		err = s.alone()
+	}
+	return s, err
+}
+
+// find is lookUp for models with adapters as well.
+func (l *lent) find(name string) (stored, error) {
 	s, err := find("model", name)
-	if err != nil {
-		return s, err
+	if err == nil && l.about(s) && (s.gguf.Digest != l.digest || s.adapter().Digest != l.adapter) {
+		err = plugin.Errorf(plugin.Unavailable, "model %q was replaced while the job ran; ask for it again", name)
 	}
-	about := s.name.DisplayShortest() == l.model
-	if about && (s.gguf.Digest != l.digest || s.adapter().Digest != l.adapter) {
-		return s, plugin.Errorf(plugin.Unavailable, "model %q was replaced while the job ran; ask for it again", name)
+	return s, err
+}
+
+// about reports whether s has the name of what the call is about.
+func (l *lent) about(s stored) bool { return s.name.DisplayShortest() == l.model }
+
+// mergeable is lookUp but for the model whose adapter the call is about.
+func (l *lent) mergeable(name string) (stored, error) {
+	s, err := l.find(name)
+	if err == nil && !(l.adapter != "" && l.about(s)) {
+		err = s.alone()
 	}
-	if about && l.adapter != "" {
-		return s, nil
-	}
-	return s, s.alone()
+	return s, err
 }
 
 // Model implements plugin.Host.
 func (l *lent) Model(_ context.Context, name string) (plugin.Model, error) {
-	s, err := l.lookUp(name)
+	s, err := l.mergeable(name)
 	return s.model(), err
 }
 
 // Register implements plugin.Host.
 func (l *lent) Register(_ context.Context, r plugin.RegisterRequest) (plugin.Model, error) {
-	if _, err := l.lookUp(r.Parent); err != nil {
+	if _, err := l.mergeable(r.Parent); err != nil {
 		return plugin.Model{}, err
 	}
 	path, err := l.inFolder(r.Path)

@@ -49,6 +49,9 @@ func merges(t *testing.T, during func(h plugin.Host)) *scripted {
 
 func TestMergeLeavesTheAdapterOut(t *testing.T) {
 	js, adapter := merging(t, merges(t, func(h plugin.Host) {
+		if _, err := h.Tokenize(t.Context(), "adapted", []string{"a"}); plugin.KindOf(err) != plugin.Refused {
+			t.Errorf("a model that cannot be scored with its adapter: %v", err)
+		}
 		if m, err := h.Model(t.Context(), "parent"); err != nil || m.Adapter != (plugin.File{}) {
 			t.Errorf("a model without an adapter: %+v, %v", m, err)
 		}
@@ -97,13 +100,19 @@ func TestMergeOfAReplacedModel(t *testing.T) {
 func TestMergeIsCheckedBeforeAnythingIsWritten(t *testing.T) {
 	js, adapter := merging(t, &scripted{})
 	putModel(t, "twice", tiny(t, 8, 1), adapter, putBlob(t, mediaAdapter, []byte("other")))
+	gone := putBlob(t, mediaAdapter, []byte("gone"))
+	putModel(t, "lost", tiny(t, 8, 1), gone)
+	if path, err := manifest.BlobsPath(gone.Digest); err != nil || os.Remove(path) != nil {
+		t.Fatal(err)
+	}
 	for says, r := range map[string]client.MergeRequest{
-		"no adapter to merge": {Model: "parent", Name: "merged"},
-		"has 2 adapters":      {Model: "twice", Name: "merged"},
-		"cannot replace":      {Model: "adapted", Name: "adapted", Force: true},
-		"exists already":      {Model: "adapted", Name: "parent"},
-		"name is missing":     {Model: "adapted"},
-		"not found":           {Model: "elsewhere", Name: "merged"},
+		"no adapter to merge":                         {Model: "parent", Name: "merged"},
+		"adapter of model \"lost:latest\" is missing": {Model: "lost", Name: "merged"},
+		"has 2 adapters":                              {Model: "twice", Name: "merged"},
+		"cannot replace":                              {Model: "adapted", Name: "adapted", Force: true},
+		"exists already":                              {Model: "adapted", Name: "parent"},
+		"name is missing":                             {Model: "adapted"},
+		"not found":                                   {Model: "elsewhere", Name: "merged"},
 	} {
 		if _, err := js.merge(r); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%+v: %v, want %q", r, err, says)

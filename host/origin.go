@@ -15,11 +15,17 @@ import (
 // origin tells where a cut model comes from, by the keys that its file holds: the
 // digest of the file that was cut, the layers that went, and cuts before that one.
 func origin(name string) (client.Origin, error) {
-	s, err := lookUp("model", name)
+	s, err := find("model", name)
 	if err != nil {
 		return client.Origin{}, err
 	}
 	name = s.name.DisplayShortest()
+	if len(s.adapters) > 0 {
+		return client.Origin{}, &plugin.Error{
+			Kind: plugin.Refused, Err: fmt.Errorf("model %q has an adapter, which a repair would lose as it begins with the uncut model", name),
+			Hint: "repair the model as it is without the adapter",
+		}
+	}
 	keys, err := provenance(s)
 	if err != nil {
 		return client.Origin{}, err

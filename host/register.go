@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"syscall"
 
@@ -95,7 +96,29 @@ func registered(r plugin.RegisterRequest, parent stored) (plugin.Model, bool) {
 	if err != nil || s.name == parent.name || s.gguf.Digest != r.Digest || s.adapter().Digest != r.Adapter.Digest {
 		return plugin.Model{}, false
 	}
-	return s.model(), slices.Equal(s.rest(), parent.rest())
+	return s.model(), slices.Equal(s.rest(), parent.rest()) && sameSettings(s, parent)
+}
+
+// sameSettings compares what two models' configurations say that is not of their weights.
+func sameSettings(a, b stored) bool {
+	x, errX := configOf(a)
+	y, errY := configOf(b)
+	for _, c := range []*model.ConfigV2{&x, &y} {
+		c.ModelType, c.FileType, c.RootFS = "", "", model.RootFS{}
+	}
+	return errX == nil && errY == nil && reflect.DeepEqual(x, y)
+}
+
+func configOf(s stored) (model.ConfigV2, error) {
+	var config model.ConfigV2
+	b, err := readBlob(s.manifest.Config.Digest)
+	if err != nil {
+		return config, err
+	}
+	if err := json.Unmarshal(b, &config); err != nil {
+		return config, fmt.Errorf("read the configuration of %s: %w", s.name, err)
+	}
+	return config, nil
 }
 
 // adopt makes the file at path the blob of the given digest, by a second link
@@ -141,13 +164,9 @@ func syncFolder(path string) error {
 // newConfig is the parent's configuration with the new layers, size and type,
 // which `ollama show` and `ollama list` print.
 func newConfig(parent stored, layers []manifest.Layer, facts ggml.KV) (manifest.Layer, error) {
-	b, err := readBlob(parent.manifest.Config.Digest)
+	config, err := configOf(parent)
 	if err != nil {
 		return manifest.Layer{}, err
-	}
-	var config model.ConfigV2
-	if err := json.Unmarshal(b, &config); err != nil {
-		return manifest.Layer{}, fmt.Errorf("read the configuration of %s: %w", parent.name, err)
 	}
 	config.ModelType = format.HumanNumber(facts.ParameterCount())
 	config.FileType = facts.FileType().String()

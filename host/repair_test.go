@@ -166,6 +166,7 @@ func TestOriginOfACutModel(t *testing.T) {
 	digest := parent.gguf.Digest
 	putModel(t, "cut", cutFrom(digest, []uint32{2, 4, 5, 6}))
 	putModel(t, "twice", cutFrom(digest, []uint32{1}, gguftest.KV{Key: "pare.history", Value: []string{`{"parent":"sha256:00"}`}}))
+	putModel(t, "beside", cutFrom(digest, []uint32{1}), putBlob(t, mediaAdapter, []byte("adapter")))
 	putModel(t, "adapted", cutFrom(digest, []uint32{1}, gguftest.KV{Key: "pare.adapter", Value: "sha256:1"}))
 	putModel(t, "orphan", cutFrom("sha256:"+strings.Repeat("0", 64), []uint32{1}))
 
@@ -180,6 +181,7 @@ func TestOriginOfACutModel(t *testing.T) {
 		"whole":     {plugin.Refused, `"whole:latest" was not cut by Pare; cut and repair`},
 		"twice":     {plugin.Refused, "was cut more than once"},
 		"adapted":   {plugin.Refused, "had an adapter merged into it"},
+		"beside":    {plugin.Refused, "repair the model as it is without the adapter"},
 		"orphan":    {plugin.NotFound, "pull or create that model again"},
 		"elsewhere": {plugin.NotFound, "not found"},
 	} {

@@ -61,9 +61,8 @@ func (js *jobs) page(id string) (*report.Page, error) {
 		return nil, plugin.Errorf(plugin.NotFound, "job %s is %s and has no report yet", id, rec.State)
 	case rec.Kind == client.KindProfile:
 		return nil, plugin.Errorf(plugin.NotFound, "job %s measured a profile; it is at /api/prune/profile/%s", id, rec.Model)
-	}
-	if rec.Kind == client.KindMerge {
-		return nil, plugin.Errorf(plugin.NotFound, "job %s merged an adapter, of which there is no more to tell than GET /api/prune/jobs/%s does", id, id)
+	case rec.Kind == client.KindMerge:
+		return nil, plugin.Errorf(plugin.NotFound, "job %s merged an adapter and has no report; what it made is at /api/prune/jobs/%s (`pare jobs join %s`)", id, id, id)
 	}
 	last, err := js.outcome(rec)
 	if err != nil {

@@ -1,7 +1,10 @@
 package host
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"pare/host/client"
 	"pare/plugin"
@@ -164,7 +167,10 @@ func (js *jobs) merge(r client.MergeRequest) (*job, error) {
 	case n == 0:
 		return nil, plugin.Errorf(plugin.Refused, "model %q has no adapter to merge; it can be pruned as it is", model)
 	case n > 1:
-		return nil, plugin.Errorf(plugin.Refused, "model %q has %d adapters, and one can be merged; make models that have one each, and merge them one after the other", model, n)
+		return nil, severalAdapters(model, n)
+	}
+	if _, err := os.Stat(s.adapter().Path); errors.Is(err, fs.ErrNotExist) {
+		return nil, plugin.Errorf(plugin.NotFound, "the adapter of model %q is missing from the store; pull or create the model again", model)
 	}
 	name, err := parseName("name", r.Name)
 	if err != nil {

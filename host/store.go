@@ -45,13 +45,24 @@ func (s stored) adapter() plugin.File {
 
 // alone refuses a model with adapters, which change all of its layers.
 func (s stored) alone() error {
-	if len(s.adapters) == 0 {
-		return nil
-	}
 	name := s.name.DisplayShortest()
+	switch n := len(s.adapters); n {
+	case 0:
+		return nil
+	case 1:
+		return &plugin.Error{
+			Kind: plugin.Refused, Err: fmt.Errorf("model %q has an adapter, made for all of its layers", name),
+			Hint: fmt.Sprintf("`pare merge %s NAME` makes one that has it in its weights", name),
+		}
+	default:
+		return severalAdapters(name, n)
+	}
+}
+
+func severalAdapters(name string, n int) error {
 	return &plugin.Error{
-		Kind: plugin.Refused, Err: fmt.Errorf("model %q has an adapter, made for all of its layers", name),
-		Hint: fmt.Sprintf("`pare merge %s NAME` makes one that has it in its weights", name),
+		Kind: plugin.Refused, Err: fmt.Errorf("model %q has %d adapters", name, n),
+		Hint: "create one with the first of them, `pare merge` it, create one FROM that with the next, and merge again",
 	}
 }
 

@@ -209,6 +209,23 @@ func TestRegisterAfterTheTemplateChanged(t *testing.T) {
 	if rest := s.rest(); len(rest) != 2 || rest[1].Digest != system.Digest {
 		t.Errorf("it has not taken the system prompt over: %+v", rest)
 	}
+	parent, err := find("model", "parent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := putBlob(t, mediaConfig, []byte(`{"renderer":"another"}`))
+	if err := writeManifest(parent.name, config, parent.manifest.Layers); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := register(r); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = lookUp("model", "small"); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := configOf(s); err != nil || c.Renderer != "another" {
+		t.Errorf("its renderer is %q, the parent's another (%v)", c.Renderer, err)
+	}
 }
 
 func TestRegisterKeepsAndReplacesNames(t *testing.T) {

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"pare/convert"
+	"pare/gguf"
 	"pare/host/client"
 	"pare/integration/tinymodel"
 	"pare/plugin"
@@ -27,6 +29,7 @@ type site struct {
 	text   string // of the corpus
 	judged bool   // jobs choose by loss and measure the result
 	repair *client.Repair
+	merges bool // jobs merge the adapter of "adapted"
 }
 
 // deep is so many layers that the cut of a tiny model is written in more than one
@@ -108,7 +111,15 @@ func (s *site) begin(r client.PruneRequest) *call {
 	c := &call{cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
-		c.report, c.err = s.client().Prune(ctx, r, func(p client.Progress) { c.lines = append(c.lines, p) })
+		each := func(p client.Progress) { c.lines = append(c.lines, p) }
+		if !s.merges {
+			c.report, c.err = s.client().Prune(ctx, r, each)
+			return
+		}
+		var last client.Progress
+		if last, c.err = s.client().Merge(ctx, client.MergeRequest{Model: "adapted", Name: r.Name}, each); c.err == nil {
+			c.report.Result.Digest = last.Merged.Result.Digest
+		}
 	}()
 	return c
 }
@@ -311,6 +322,38 @@ func TestKillWhileRepairing(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestKillWhileMerging kills the plugin, the server and the connection at every stage of
+// a merge.
+func TestKillWhileMerging(t *testing.T) {
+	s := newSite(t, deep)
+	s.merges = true
+	base := filepath.Join(s.home, "tiny.gguf")
+	s.create("adapted", base, "ADAPTER "+writeAdapter(t, base))
+	want := s.made()
+	for name, kill := range map[string]func(*testing.T, *site, *call, func()) string{
+		"plugin": killPlugin, "server": killServer, "connection": dropConnection,
+	} {
+		for _, point := range []string{"merge.1", "merge.2", "register.1", "registered.1"} {
+			t.Run(name+"/"+point, func(t *testing.T) { s.disturb(t, point, want, kill) })
+		}
+	}
+}
+
+// writeAdapter writes one for a GGUF, beside it, and returns its path.
+func writeAdapter(t *testing.T, base string) string {
+	t.Helper()
+	f, err := gguf.Open(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	path := base + ".adapter"
+	if _, err := convert.WriteAdapter(t.Context(), f, path, randomChanges(t, f, "blk.1.attn_q.weight", "blk.7.ffn_down.weight")); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // disturb runs the job anew and has somebody killed at a point of it: what it makes is

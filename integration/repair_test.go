@@ -168,13 +168,22 @@ func checkMerges(s *server, with string) {
 		s.tb.Errorf("a repair that would lose the adapter: %v, %s", err, says)
 	}
 
-	s.createTiny("other", tinymodel.Config{Architecture: "qwen2", Seed: 1})
 	adapter := ""
 	for _, line := range strings.Split(s.must("show", "healed", "--modelfile"), "\n") {
 		if path, ok := strings.CutPrefix(line, "ADAPTER "); ok {
 			adapter = path
 		}
 	}
+	s.write("Modelfile", "FROM cut\nADAPTER "+adapter+"\n")
+	s.must("create", "rounded", "-f", s.home+"/Modelfile", "--quantize", "q4_K_M")
+	if out := s.must("merge", "rounded", "wide"); !strings.Contains(out, "changed matrices are stored in Q8_0") {
+		s.tb.Errorf("a merge into few bits says: %s", out)
+	}
+	if shown := s.must("show", "wide"); !strings.Contains(shown, "Q8_0") {
+		s.tb.Errorf("a model with most of its numbers in Q8_0:\n%s", shown)
+	}
+
+	s.createTiny("other", tinymodel.Config{Architecture: "qwen2", Seed: 1})
 	s.write("Modelfile", "FROM other\nADAPTER "+adapter+"\n")
 	s.must("create", "misfit", "-f", s.home+"/Modelfile")
 	before := s.contents()

@@ -10,7 +10,7 @@ type MergeRequest struct {
 	Force  bool   // replace a model of that name
 }
 
-// A Merged tells what a merge made.
+// A Merged tells what a merge made, kept as report.json in the job's folder.
 type Merged struct {
 	Version int         `json:"version"`
 	Job     string      `json:"job"`

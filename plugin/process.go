@@ -22,7 +22,7 @@ import (
 // handshake keeps a plugin from being run by hand or by a server that speaks
 // another version of the contract.
 var handshake = goplugin.HandshakeConfig{
-	ProtocolVersion:  3,
+	ProtocolVersion:  4,
 	MagicCookieKey:   "PARE_PLUGIN",
 	MagicCookieValue: "layers-that-change-least",
 }

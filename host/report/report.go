@@ -1,4 +1,4 @@
-// Package report tells people what a job, an evaluation or a sweep found: as
+// Package report tells people what a job, an evaluation, a sweep or a merge came to: as
 // text for the terminal, as Markdown, as one HTML page that needs nothing else,
 // and as figures.
 //

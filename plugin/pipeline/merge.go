@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,33 +14,68 @@ import (
 	"pare/plugin"
 )
 
+// mergingVersion is the version of merged.json and of a merge's report.json.
+const mergingVersion = 1
+
 // Merge implements plugin.Pruner.
 func (p Pipeline) Merge(ctx context.Context, r plugin.MergeRequest, h plugin.Host, event func(plugin.Event)) (plugin.Merged, error) {
-	m, err := p.merge(ctx, r, h, event)
+	m, err := merge(ctx, r, h, event)
 	return m, kinded(err)
 }
 
-func (p Pipeline) merge(ctx context.Context, r plugin.MergeRequest, h plugin.Host, event func(plugin.Event)) (plugin.Merged, error) {
+func merge(ctx context.Context, r plugin.MergeRequest, h plugin.Host, event func(plugin.Event)) (plugin.Merged, error) {
 	m, err := h.Model(ctx, r.Model)
 	if err != nil {
 		return plugin.Merged{}, err
 	}
-	// The server deletes it if this does not come to its end.
-	path := filepath.Join(r.Folder, ".merged.gguf")
-	out, err := mergeAdapter(ctx, m, path, h, event)
+	out, err := mergedModel(ctx, m, r.Folder, h, event)
 	if err != nil {
 		return out, err
 	}
+	path, kept := mergedPaths(r.Folder)
 	event(plugin.Event{Stage: "register", Status: "registering " + r.Name})
 	made, err := h.Register(ctx, plugin.RegisterRequest{Parent: m.Name, Name: r.Name, Path: path, Digest: out.Result.Digest, Force: r.Force})
 	if err != nil {
 		return out, err
 	}
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) { // the store may have moved it
-		return out, fmt.Errorf("clean up the job's folder: %w", err)
+	out.Job, out.Result.Name = r.ID, made.Name
+	if err := save(filepath.Join(r.Folder, "report.json"), out); err != nil {
+		return out, err
 	}
-	out.Version, out.Job, out.Result.Name = 1, r.ID, made.Name
-	return out, save(filepath.Join(r.Folder, "report.json"), out)
+	for _, done := range []string{kept, path} { // the store may have moved the file
+		if err := os.Remove(done); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return out, fmt.Errorf("clean up the job's folder: %w", err)
+		}
+	}
+	return out, nil
+}
+
+// mergedPaths are where the merged model stands until it is registered, and what is
+// kept of how it was made.
+func mergedPaths(folder string) (model, kept string) {
+	return filepath.Join(folder, "merged.gguf"), filepath.Join(folder, "merged.json")
+}
+
+// mergedModel makes merged.gguf in the job's folder, or finds the one an earlier try
+// made of the same files.
+func mergedModel(ctx context.Context, m plugin.Model, folder string, h plugin.Host, event func(plugin.Event)) (plugin.Merged, error) {
+	path, kept := mergedPaths(folder)
+	var before plugin.Merged
+	b, err := os.ReadFile(kept)
+	if err == nil && json.Unmarshal(b, &before) == nil && before.Version == mergingVersion &&
+		before.Model.Digest == m.Digest && before.Digest == m.Adapter.Digest {
+		if digest, err := gguf.DigestFile(path); err == nil && digest == before.Result.Digest {
+			return before, nil
+		}
+	}
+	if err := sweepTemporary(folder); err != nil {
+		return plugin.Merged{}, err
+	}
+	out, err := mergeAdapter(ctx, m, path, h, event)
+	if err != nil {
+		return out, err
+	}
+	return out, save(kept, out)
 }
 
 // mergeAdapter writes the model at path.
@@ -61,7 +97,7 @@ func mergeAdapter(ctx context.Context, m plugin.Model, path string, h plugin.Hos
 			Hint: "make the model again, FROM what the adapter was trained on",
 		}
 	} else if err != nil {
-		return plugin.Merged{}, plugin.Errorf(plugin.Refused, "the adapter of %s: %w", m.Name, err)
+		return plugin.Merged{}, fmt.Errorf("the adapter of %s: %w", m.Name, err)
 	}
 	r, err := convert.Merge(ctx, src, path, changes, convert.MergeConfig{
 		Adapter: m.Adapter.Digest, Promote: convert.Wider(src, changes),
@@ -73,6 +109,7 @@ func mergeAdapter(ctx context.Context, m plugin.Model, path string, h plugin.Hos
 		return plugin.Merged{}, err
 	}
 	out := plugin.Merged{
+		Version: mergingVersion,
 		Model:   plugin.MergedModel{Name: m.Name, Digest: m.Digest, Bytes: m.Size},
 		Result:  plugin.MergedModel{Digest: r.Digest, Bytes: r.BytesAfter},
 		Adapter: plugin.Adapter{Tensors: len(changes), Bytes: adapter.Size}, Digest: m.Adapter.Digest,

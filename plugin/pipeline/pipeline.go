@@ -64,13 +64,14 @@ func kinded(err error) error {
 		selection *profile.SelectionError
 		cut       *convert.CutError
 		format    *gguf.FormatError
+		adapter   *convert.AdapterError
 	)
 	switch {
 	case err == nil, errors.As(err, &already):
 		return err
 	case errors.As(err, &selection):
 		kind = plugin.Invalid
-	case errors.As(err, &cut), errors.As(err, &format),
+	case errors.As(err, &cut), errors.As(err, &format), errors.As(err, &adapter),
 		errors.Is(err, convert.ErrNotDecoder), errors.Is(err, convert.ErrUnknownArchitecture), errors.Is(err, convert.ErrUnfit):
 		kind = plugin.Refused
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

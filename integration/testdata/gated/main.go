@@ -38,6 +38,12 @@ func (g gated) Sweep(ctx context.Context, r plugin.SweepRequest, h plugin.Host, 
 	return g.Pipeline.Sweep(ctx, r, h, newGates(ctx).behind(event))
 }
 
+// Merge implements plugin.Pruner.
+func (g gated) Merge(ctx context.Context, r plugin.MergeRequest, h plugin.Host, event func(plugin.Event)) (plugin.Merged, error) {
+	way := newGates(ctx)
+	return g.Pipeline.Merge(ctx, r, host{h, way}, way.behind(event))
+}
+
 type host struct {
 	plugin.Host
 	way gates
