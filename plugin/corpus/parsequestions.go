@@ -2,6 +2,7 @@ package corpus
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,43 +24,76 @@ const questionShape = `{"context": "…", "choices": ["…", "…"], "answer": 0
 //   - The text format of llama.cpp's perplexity tool for HellaSwag.
 //
 // A byte order mark is dropped, blank lines are passed over in JSON lines, and
-// white space at the end of a context is moved to the front of its choices. Errors
-// name the line at fault, what is wrong, and what would be right.
-func ParseQuestions(name string, data []byte) ([]Question, error) {
+// white space at the end of a context is moved to the front of its choices. Questions
+// with two equal choices, of which published sets have a few, are left out and counted,
+// unless there are no others. Errors name the line at fault, what is wrong, and what
+// would be right.
+func ParseQuestions(name string, data []byte) (questions []Question, leftOut int, err error) {
 	if name == "" {
 		name = "questions"
 	}
-	questions, err := parseQuestions(name, data)
+	all, err := parseQuestions(name, data)
 	if err != nil {
-		return nil, fmt.Errorf("read questions %s: %w", name, err)
+		return nil, 0, fmt.Errorf("read questions %s: %w", name, err)
 	}
-	return questions, nil
+	if len(all.questions) == 0 {
+		return nil, 0, fmt.Errorf("read questions %s: %w", name, all.hopeless)
+	}
+	return all.questions, all.leftOut, nil
 }
 
-func parseQuestions(name string, data []byte) ([]Question, error) {
+// parsed are the questions of a file so far.
+type parsed struct {
+	questions []Question
+	leftOut   int
+	hopeless  error // says what is wrong with the first that was left out
+}
+
+// add adds a question that stands where the words say, unless it cannot be asked.
+func (p *parsed) add(q Question, where string) error {
+	err := q.check()
+	if err != nil {
+		err = fmt.Errorf("%s: %w", where, err)
+	}
+	switch {
+	case err == nil:
+		p.questions = append(p.questions, q)
+	case errors.Is(err, errNoWinner):
+		p.leftOut++
+		p.hopeless = cmp.Or(p.hopeless, err)
+	default:
+		return err
+	}
+	return nil
+}
+
+func parseQuestions(name string, data []byte) (parsed, error) {
+	var all parsed
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	lines, err := textLines(data)
 	if err != nil {
-		return nil, err
+		return all, err
 	}
 	if len(lines) == 0 {
-		return nil, errors.New("it holds no questions; write one on each line: " + questionShape)
+		return all, errors.New("it holds no questions; write one on each line: " + questionShape)
 	}
 	if !isJSONLines(name, data) && !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
 		return parseHellaSwag(name, lines)
 	}
-	var questions []Question
 	for i, line := range lines {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
+		where := fmt.Sprintf("line %d", i+1)
 		q, err := parseQuestion(name, []byte(line))
 		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", i+1, err)
+			return all, fmt.Errorf("%s: %w", where, err)
 		}
-		questions = append(questions, q)
+		if err := all.add(q, where); err != nil {
+			return all, err
+		}
 	}
-	return questions, nil
+	return all, nil
 }
 
 // textLines returns the lines without their ends, up to the last that is not
@@ -113,9 +147,6 @@ func parseQuestion(name string, line []byte) (Question, error) {
 	}
 	q.Kind = name
 	q.settle()
-	if err := q.check(); err != nil {
-		return Question{}, err
-	}
 	return q, nil
 }
 

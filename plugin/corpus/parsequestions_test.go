@@ -58,7 +58,7 @@ func TestParseQuestions(t *testing.T) {
 		},
 		{"HellaSwag that begins with a bracket", "[header] Knots\n1\na\nb\nc\nd", []Question{q("[header] Knots", 1, " a", " b", " c", " d")}},
 	} {
-		got, err := ParseQuestions("file", []byte(tt.data))
+		got, _, err := ParseQuestions("file", []byte(tt.data))
 		if err != nil || !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s: got %+v, %v, want %+v", tt.what, got, err, tt.want)
 		}
@@ -124,10 +124,11 @@ func TestParseQuestionsRefuses(t *testing.T) {
 		{"HellaSwag cut short", hellaSwagTask + "He runs and\n0\nfalls.\n", "line 9: the last task breaks off after 3 of 6 lines"},
 		{"HellaSwag with a line missing", strings.Replace(hellaSwagTask, "sings.\n", "", 1) + hellaSwagTask, `line 8: "sings." is not a number, so a line is missing`},
 		{"HellaSwag with an empty ending", strings.Replace(hellaSwagTask, "sleeps.", " ", 1), "line 4: ending 1 is empty"},
-		{"HellaSwag with equal endings", hellaSwagTask + strings.Replace(hellaSwagTask, "sleeps.", "sings.", 1), "lines 7-12: choices 0 and 1 are equal"},
+		{"HellaSwag with equal endings", strings.Replace(hellaSwagTask, "sleeps.", "sings.", 1), "lines 1-6: choices 0 and 1 are equal"},
+		{"equal choices and no answer", good + `{"context":"A","choices":[" b"," b"],"answer":7}`, "line 2: answer 7 is out of range"},
 		{"HellaSwag out of range", strings.Replace(hellaSwagTask, "2", "4", 1), "lines 1-6: answer 4 is out of range"},
 	} {
-		got, err := ParseQuestions("", []byte(tt.data))
+		got, _, err := ParseQuestions("", []byte(tt.data))
 		if err == nil {
 			t.Errorf("%s: no error, got %+v", tt.what, got)
 			continue
@@ -138,9 +139,22 @@ func TestParseQuestionsRefuses(t *testing.T) {
 	}
 }
 
+// A question that nobody can answer does not cost the others.
+func TestParseQuestionsLeavesOut(t *testing.T) {
+	good, equal := `{"context":"A","choices":[" b"," c"],"answer":1}`+"\n", `{"context":"A","choices":[" b"," b"," c"],"answer":2}`+"\n"
+	for what, data := range map[string]string{
+		"JSON lines": equal + good + equal,
+		"HellaSwag":  strings.Replace(hellaSwagTask, "sleeps.", "sings.", 1) + hellaSwagTask + strings.Replace(hellaSwagTask, "sleeps.", "sings.", 1),
+	} {
+		if got, leftOut, err := ParseQuestions("file", []byte(data)); err != nil || len(got) != 1 || leftOut != 2 {
+			t.Errorf("%s: got %+v without %d, %v", what, got, leftOut, err)
+		}
+	}
+}
+
 // A file that says it holds JSON lines is read as such, whatever its first line.
 func TestParseQuestionsGoesByTheName(t *testing.T) {
-	_, err := ParseQuestions("quiz.jsonl", []byte("What is it?\n0\na\nb\nc\nd\n"))
+	_, _, err := ParseQuestions("quiz.jsonl", []byte("What is it?\n0\na\nb\nc\nd\n"))
 	if err == nil || !strings.Contains(err.Error(), "read questions quiz.jsonl: line 1: invalid character") {
 		t.Errorf("error is %v, want one that names line 1 of quiz.jsonl", err)
 	}
@@ -160,7 +174,7 @@ func FuzzParseQuestions(f *testing.F) {
 		f.Add("x.jsonl", []byte(s))
 	}
 	f.Fuzz(func(t *testing.T, name string, data []byte) {
-		questions, err := ParseQuestions(name, data)
+		questions, _, err := ParseQuestions(name, data)
 		if err != nil {
 			if questions != nil {
 				t.Fatal("questions beside an error")

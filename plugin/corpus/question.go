@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -54,7 +55,11 @@ func (q *Question) settle() {
 	}
 }
 
-// check says what keeps a question from being asked.
+// errNoWinner is of a question that nobody can answer.
+var errNoWinner = errors.New("neither can win")
+
+// check says what keeps a question from being asked. Choices that are equal are an
+// errNoWinner, and what is wrong otherwise comes before that.
 func (q Question) check() error {
 	if strings.TrimSpace(q.Context) == "" {
 		return errors.New("the context is empty; write the text that the choices continue")
@@ -65,20 +70,21 @@ func (q Question) check() error {
 	if strings.ContainsRune(q.Context, 0) {
 		return errors.New("the context holds a NUL character; remove it")
 	}
-	seen := make(map[string]int)
 	for i, c := range q.Choices {
-		switch j, ok := seen[c]; {
+		switch {
 		case strings.TrimSpace(c) == "":
 			return fmt.Errorf("choice %d is empty; write some text or leave it out (the first is choice 0)", i)
 		case strings.ContainsRune(c, 0):
 			return fmt.Errorf("choice %d holds a NUL character; remove it (the first is choice 0)", i)
-		case ok:
-			return fmt.Errorf("choices %d and %d are equal (%q), so neither can win; change one (the first is choice 0)", j, i, c)
 		}
-		seen[c] = i
 	}
 	if q.Answer < 0 || q.Answer >= len(q.Choices) {
 		return fmt.Errorf("answer %d is out of range; the choices count from 0, so give 0 to %d", q.Answer, len(q.Choices)-1)
+	}
+	for i, c := range q.Choices {
+		if j := slices.Index(q.Choices, c); j < i {
+			return fmt.Errorf("choices %d and %d are equal (%q), so %w; change one (the first is choice 0)", j, i, c, errNoWinner)
+		}
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func Tasks() []Question {
 			panic(fmt.Sprintf("corpus: %v", err))
 		}
 		_, kind, _ := strings.Cut(strings.TrimSuffix(e.Name(), ".jsonl"), "-")
-		if kinds[i], err = ParseQuestions(kind, data); err != nil {
+		if kinds[i], _, err = ParseQuestions(kind, data); err != nil {
 			panic(fmt.Sprintf("corpus: %v", err))
 		}
 	}

@@ -51,7 +51,7 @@ func checkEvaluate(c plugin.Evaluate) error {
 	if err := evaluate.ValidateThresholds(c.Thresholds); err != nil {
 		return plugin.Errorf(plugin.Invalid, "evaluate: %w", err)
 	}
-	if _, err := questionsOf(c.Tasks); err != nil {
+	if _, _, err := questionsOf(c.Tasks); err != nil {
 		return err
 	}
 	_, err := scoredText(c.Corpus, nil)
@@ -132,10 +132,11 @@ func (j *judging) gather(ctx context.Context, h plugin.Host, size extent) (mater
 		return mat, err
 	}
 	mat.text, mat.notes = sample(all, size.tokens)
-	asked, err := questionsOf(j.config.Tasks)
+	asked, leftOut, err := questionsOf(j.config.Tasks)
 	if err != nil {
 		return mat, err
 	}
+	mat.notes = append(mat.notes, leftOut...)
 	if n := len(asked); n > size.questions {
 		asked = asked[:size.questions]
 		mat.notes = append(mat.notes, fmt.Sprintf("a sample of the questions was asked: %d of %d", len(asked), n))

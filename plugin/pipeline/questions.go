@@ -2,12 +2,14 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
 	"pare/plugin"
 	"pare/plugin/corpus"
 	"pare/plugin/evaluate"
+	"pare/plugin/phrase"
 )
 
 // A question is one whose choices can be scored.
@@ -17,24 +19,28 @@ type question struct {
 }
 
 // questionsOf reads the files of a request, Pare's own questions where it has none.
-// The files take turns, so that each prefix is a fair sample of all.
-func questionsOf(files []plugin.Corpus) ([]corpus.Question, error) {
+// The files take turns, so that each prefix is a fair sample of all. Notes tell what is
+// left out of them.
+func questionsOf(files []plugin.Corpus) (questions []corpus.Question, notes []string, err error) {
 	if len(files) == 0 {
-		return corpus.Tasks(), nil
+		return corpus.Tasks(), nil, nil
 	}
 	var all [][]corpus.Question
 	for _, f := range files {
 		name, data, err := readFile(f, "questions")
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		qs, err := corpus.ParseQuestions(name, data)
+		qs, leftOut, err := corpus.ParseQuestions(name, data)
 		if err != nil {
-			return nil, plugin.Errorf(plugin.Invalid, "read the questions: %w", err)
+			return nil, nil, plugin.Errorf(plugin.Invalid, "read the questions: %w", err)
+		}
+		if leftOut > 0 {
+			notes = append(notes, fmt.Sprintf("left out of %s: %s, two of whose choices are equal, so that neither can win", name, phrase.Many(int64(leftOut), "question")))
 		}
 		all = append(all, qs)
 	}
-	return corpus.Interleave(all), nil
+	return corpus.Interleave(all), notes, nil
 }
 
 // passQuestions tokenizes questions. A choice begins where its tokens part from

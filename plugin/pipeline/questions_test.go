@@ -102,19 +102,24 @@ func TestAnswers(t *testing.T) {
 // TestQuestionsOf reads what comes with a request, and names the line at fault.
 func TestQuestionsOf(t *testing.T) {
 	b := newBench(t)
-	own, err := questionsOf(nil)
-	if err != nil || len(own) < 80 {
+	own, notes, err := questionsOf(nil)
+	if err != nil || len(own) < 80 || len(notes) > 0 {
 		t.Errorf("%d questions of Pare's own, %v", len(own), err)
 	}
 	good := `{"context": "one", "choices": [" two", " three"], "answer": 0}`
 	folder := t.TempDir()
 	files := []plugin.Corpus{b.file(folder, "a.jsonl", good, good), b.file(folder, "b.jsonl", good, good)}
-	qs, err := questionsOf(files)
+	qs, _, err := questionsOf(files)
 	if err != nil || len(qs) != 4 || qs[0].Kind == qs[1].Kind || qs[0].Kind != qs[2].Kind {
 		t.Errorf("the files do not take turns: %+v, %v", qs, err)
 	}
+	files[1] = b.file(folder, "b.jsonl", good, `{"context": "one", "choices": [" two", " two"], "answer": 0}`)
+	_, notes, err = questionsOf(files)
+	if want := "left out of " + files[1].Name + ": 1 question, two of whose choices are equal"; err != nil || len(notes) != 1 || !strings.HasPrefix(notes[0], want) {
+		t.Errorf("notes %q, %v", notes, err)
+	}
 	files[1] = b.file(folder, "b.jsonl", good, `{"context": "one"}`)
-	if _, err := questionsOf(files); plugin.KindOf(err) != plugin.Invalid || !strings.Contains(err.Error(), "line 2") {
+	if _, _, err := questionsOf(files); plugin.KindOf(err) != plugin.Invalid || !strings.Contains(err.Error(), "line 2") {
 		t.Errorf("refused with %v", err)
 	}
 }
