@@ -114,7 +114,7 @@ func alsoDone(kvs []gguf.KV, key, done string) []gguf.KV {
 	if done == "" {
 		return kvs
 	}
-	at := slices.IndexFunc(kvs, func(kv gguf.KV) bool { return kv.Key == key })
+	at := keyAt(kvs, key)
 	if at < 0 {
 		return append(kvs, gguf.KV{Key: key, Value: gguf.String(done)})
 	}
@@ -127,7 +127,7 @@ func alsoDone(kvs []gguf.KV, key, done string) []gguf.KV {
 
 // retyped has general.file_type name the type, if any, that most numbers were promoted to.
 func retyped(l gguf.Layout, promoted []string) []gguf.KV {
-	at := slices.IndexFunc(l.KVs, func(kv gguf.KV) bool { return kv.Key == "general.file_type" })
+	at := keyAt(l.KVs, "general.file_type")
 	if at < 0 || len(promoted) == 0 {
 		return l.KVs
 	}

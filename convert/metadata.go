@@ -148,3 +148,8 @@ func checkArrays(md metadata, m Model) error {
 	}
 	return nil
 }
+
+// keyAt is where a key stands among kvs, or -1.
+func keyAt(kvs []gguf.KV, key string) int {
+	return slices.IndexFunc(kvs, func(kv gguf.KV) bool { return kv.Key == key })
+}

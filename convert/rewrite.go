@@ -108,7 +108,7 @@ func (rw rewriter) pin(kvs []gguf.KV) []gguf.KV {
 		pins = append(pins, gguf.KV{Key: rw.md.arch + ".leading_dense_block_count", Value: gguf.Uint32(uint32(rw.dense()))})
 	}
 	for _, pin := range pins {
-		at := slices.IndexFunc(kvs, func(kv gguf.KV) bool { return kv.Key == pin.Key })
+		at := keyAt(kvs, pin.Key)
 		if at >= 0 {
 			kvs[at] = pin
 		} else {

@@ -51,6 +51,12 @@ func DigestFile(path string) (string, error) {
 	return fmt.Sprintf("sha256:%x", h.Sum(nil)), nil
 }
 
+// HasDigest reports whether the file at path can be read and has that digest.
+func HasDigest(path, digest string) bool {
+	got, err := DigestFile(path)
+	return err == nil && got == digest
+}
+
 // onlyWriter hides a hash's other methods, so that io.CopyBuffer uses its buffer.
 type onlyWriter struct{ io.Writer }
 

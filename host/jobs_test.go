@@ -308,12 +308,7 @@ func TestAKilledServersJobIsStoppedAndResumes(t *testing.T) {
 func TestANameOfItsOwnDoesNotStopAResumedJob(t *testing.T) {
 	crash := true
 	js := testJobs(t, &scripted{prune: func(ctx context.Context, j plugin.Job, h plugin.Host, _ func(plugin.Event)) (plugin.Report, error) {
-		r := finished(t, "parent", j.Name, tiny(t, 6, 1))
-		path := filepath.Join(j.Folder, "cut.gguf")
-		if err := os.Rename(r.Path, path); err != nil {
-			return plugin.Report{}, err
-		}
-		r.Path = path
+		r := finishedIn(t, j.Folder, "parent", j.Name, tiny(t, 6, 1))
 		r.Adapter = plugin.File{Path: filepath.Join(j.Folder, "adapter.gguf")}
 		if err := os.WriteFile(r.Adapter.Path, tiny(t, 1, 1), 0o600); err != nil {
 			return plugin.Report{}, err

@@ -54,7 +54,7 @@ func (l *lent) about(s stored) bool { return s.name.DisplayShortest() == l.model
 // mergeable is lookUp but for the model whose adapter the call is about.
 func (l *lent) mergeable(name string) (stored, error) {
 	s, err := l.find(name)
-	if err == nil && !(l.adapter != "" && l.about(s)) {
+	if err == nil && (l.adapter == "" || !l.about(s)) {
 		err = s.alone()
 	}
 	return s, err

@@ -2,8 +2,6 @@ package host
 
 import (
 	"context"
-	"crypto/sha256"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,12 +31,7 @@ func merges(t *testing.T, during func(h plugin.Host)) *scripted {
 			return plugin.Merged{}, err
 		}
 		during(h)
-		b := tiny(t, 8, 2)
-		path := filepath.Join(r.Folder, ".merged.gguf")
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			return plugin.Merged{}, err
-		}
-		made, err := h.Register(ctx, plugin.RegisterRequest{Parent: r.Model, Name: r.Name, Path: path, Digest: fmt.Sprintf("sha256:%x", sha256.Sum256(b)), Force: r.Force})
+		made, err := h.Register(ctx, finishedIn(t, r.Folder, r.Model, r.Name, tiny(t, 8, 2)))
 		merged := plugin.Merged{Job: r.ID, Digest: m.Adapter.Digest, Result: plugin.MergedModel{Name: made.Name}}
 		if err == nil {
 			err = os.WriteFile(filepath.Join(r.Folder, "report.json"), []byte(`{"job": "`+r.ID+`", "result": {"name": "merged"}}`), 0o600)

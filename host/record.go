@@ -82,6 +82,18 @@ func (r *record) made() bool {
 	return err == nil && s.gguf.Digest == r.Result
 }
 
+// nameFree says whether the model that the job is to make of parent, if any, may have its
+// name, given an earlier try.
+func (r *record) nameFree(parent stored) func(before *record) error {
+	return func(before *record) error {
+		if r.Name == "" || before.made() {
+			return nil
+		}
+		_, err := nameFree(r.Name, parent.name, r.Force)
+		return err
+	}
+}
+
 // forgetTexts deletes a user's texts, which are kept no longer than the job runs:
 // whoever asks for the job again sends them again. What was measured of traffic stays
 // until the job is done, for it goes on by the same.

@@ -47,13 +47,7 @@ func (js *jobs) prune(r client.PruneRequest) (*job, error) {
 	if err := with.takeRepair(r.Repair, rec); err != nil {
 		return nil, err
 	}
-	return js.start(rec, with, func(before *record) error {
-		if !keeps || before.made() {
-			return nil
-		}
-		_, err := nameFree(rec.Name, s.name, r.Force)
-		return err
-	})
+	return js.start(rec, with, rec.nameFree(s))
 }
 
 // what says in a word how much a request removes, and how the rest is repaired if
@@ -178,13 +172,7 @@ func (js *jobs) merge(r client.MergeRequest) (*job, error) {
 	}
 	rec := recordOf(client.KindMerge, s)
 	rec.Adapter, rec.Name, rec.Force, rec.What = s.adapter().Digest, name.DisplayShortest(), r.Force, "merge"
-	return js.start(rec, texts{}, func(before *record) error {
-		if before.made() {
-			return nil
-		}
-		_, err := nameFree(rec.Name, s.name, r.Force)
-		return err
-	})
+	return js.start(rec, texts{}, rec.nameFree(s))
 }
 
 func always(*record) error { return nil }

@@ -32,21 +32,22 @@ func (s *Server) routes(listen string) http.Handler {
 	r.HandleMethodNotAllowed = true
 	r.Use(gin.Recovery())
 	r.Use(guards(listen)...)
-	r.POST("/api/prune", s.postPrune)
-	r.POST("/prune", s.postPrune)
+	prune := starts(s.jobs.prune, func(r client.PruneRequest) *bool { return r.Stream })
+	r.POST("/api/prune", prune)
+	r.POST("/prune", prune)
 	r.GET("/prune", getPage)
 	r.GET("/prune/:file", getPage)
 	r.POST("/api/prune/trace", s.postTrace)
 	r.GET("/api/prune/trace", s.getTrace)
 	r.GET("/api/prune/trace/*model", s.getTrace)
 	r.POST("/api/prune/plan", s.postPlan)
-	r.POST("/api/prune/profile", s.postProfile)
+	r.POST("/api/prune/profile", starts(s.jobs.profile, func(r client.ProfileRequest) *bool { return r.Stream }))
 	r.GET("/api/prune/profile/*model", s.getProfile)
 	r.GET("/api/prune/origin/*model", s.getOrigin)
 	r.GET("/api/prune/jobs", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"jobs": s.jobs.list()}) })
-	r.POST("/api/prune/evaluate", s.postEvaluate)
-	r.POST("/api/prune/sweep", s.postSweep)
-	r.POST("/api/prune/merge", s.postMerge)
+	r.POST("/api/prune/evaluate", starts(s.jobs.evaluate, func(r client.EvaluateRequest) *bool { return r.Stream }))
+	r.POST("/api/prune/sweep", starts(s.jobs.sweep, func(r client.SweepRequest) *bool { return r.Stream }))
+	r.POST("/api/prune/merge", starts(s.jobs.merge, func(r client.MergeRequest) *bool { return r.Stream }))
 	r.POST("/api/prune/preview", s.postPreview)
 	r.POST("/api/prune/score", s.postScore)
 	r.GET("/api/prune/jobs/:id", s.getJob)
@@ -134,69 +135,20 @@ func jsonName(k reflect.Kind) string {
 
 func wantsStream(stream *bool) bool { return stream == nil || *stream }
 
-func (s *Server) postPrune(c *gin.Context) {
-	var r client.PruneRequest
-	if !body(c, &r) {
-		return
+// starts answers a request with the job that begin starts, joins or resumes for it.
+func starts[R any](begin func(R) (*job, error), stream func(R) *bool) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		var r R
+		if !body(c, &r) {
+			return
+		}
+		j, err := begin(r)
+		if err != nil {
+			fail(c, err)
+			return
+		}
+		answer(c, j, wantsStream(stream(r)))
 	}
-	j, err := s.jobs.prune(r)
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	answer(c, j, wantsStream(r.Stream))
-}
-
-func (s *Server) postProfile(c *gin.Context) {
-	var r client.ProfileRequest
-	if !body(c, &r) {
-		return
-	}
-	j, err := s.jobs.profile(r)
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	answer(c, j, wantsStream(r.Stream))
-}
-
-func (s *Server) postEvaluate(c *gin.Context) {
-	var r client.EvaluateRequest
-	if !body(c, &r) {
-		return
-	}
-	j, err := s.jobs.evaluate(r)
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	answer(c, j, wantsStream(r.Stream))
-}
-
-func (s *Server) postSweep(c *gin.Context) {
-	var r client.SweepRequest
-	if !body(c, &r) {
-		return
-	}
-	j, err := s.jobs.sweep(r)
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	answer(c, j, wantsStream(r.Stream))
-}
-
-func (s *Server) postMerge(c *gin.Context) {
-	var r client.MergeRequest
-	if !body(c, &r) {
-		return
-	}
-	j, err := s.jobs.merge(r)
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	answer(c, j, wantsStream(r.Stream))
 }
 
 func (s *Server) postPlan(c *gin.Context) {

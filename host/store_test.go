@@ -121,7 +121,12 @@ func TestNamesAreSpelledAsTheStoreSpellsThem(t *testing.T) {
 // finished is a job's result, ready to be registered.
 func finished(t *testing.T, parent, name string, b []byte) plugin.RegisterRequest {
 	t.Helper()
-	path := filepath.Join(os.Getenv("OLLAMA_MODELS"), "pare", "cut.gguf")
+	return finishedIn(t, filepath.Join(os.Getenv("OLLAMA_MODELS"), "pare"), parent, name, b)
+}
+
+func finishedIn(t *testing.T, folder, parent, name string, b []byte) plugin.RegisterRequest {
+	t.Helper()
+	path := filepath.Join(folder, "cut.gguf")
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)
 	}

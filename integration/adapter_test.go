@@ -64,6 +64,21 @@ func readChanges(t *testing.T, adapter string, base *gguf.File) []convert.Change
 	return changes
 }
 
+// writeAdapter writes one for a GGUF, beside it, and returns its path.
+func writeAdapter(t *testing.T, base string) string {
+	t.Helper()
+	f, err := gguf.Open(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	path := base + ".adapter"
+	if _, err := convert.WriteAdapter(t.Context(), f, path, randomChanges(t, f, "blk.1.attn_q.weight", "blk.7.ffn_down.weight")); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // randomChanges are changes of rank 2, 3, … to those tensors.
 func randomChanges(t *testing.T, f *gguf.File, names ...string) []convert.Change {
 	t.Helper()

@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"pare/convert"
-	"pare/gguf"
 	"pare/host/client"
 	"pare/integration/tinymodel"
 	"pare/plugin"
@@ -339,21 +337,6 @@ func TestKillWhileMerging(t *testing.T) {
 			t.Run(name+"/"+point, func(t *testing.T) { s.disturb(t, point, want, kill) })
 		}
 	}
-}
-
-// writeAdapter writes one for a GGUF, beside it, and returns its path.
-func writeAdapter(t *testing.T, base string) string {
-	t.Helper()
-	f, err := gguf.Open(base)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	path := base + ".adapter"
-	if _, err := convert.WriteAdapter(t.Context(), f, path, randomChanges(t, f, "blk.1.attn_q.weight", "blk.7.ffn_down.weight")); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // disturb runs the job anew and has somebody killed at a point of it: what it makes is

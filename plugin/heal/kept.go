@@ -53,7 +53,7 @@ func (p Patient) earlier(asked string) (Result, bool) {
 		files = append(files, plugin.File{Path: s.Path, Digest: s.Digest})
 	}
 	for _, s := range files {
-		if digest, err := gguf.DigestFile(s.Path); err != nil || digest != s.Digest {
+		if !gguf.HasDigest(s.Path, s.Digest) {
 			return r, false
 		}
 	}

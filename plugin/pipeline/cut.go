@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -53,15 +52,13 @@ func (p Pipeline) cut(ctx context.Context, m plugin.Model, src *gguf.File, plan 
 // this plan, and it is whole.
 func (p Pipeline) finished(m plugin.Model, plan plugin.Plan, folder string) (cutting, bool) {
 	var c cutting
-	b, err := os.ReadFile(filepath.Join(folder, "cut.json"))
-	if err != nil || json.Unmarshal(b, &c) != nil || c.Version != cuttingVersion || c.Pare != p.Version {
+	if !saved(filepath.Join(folder, "cut.json"), &c) || c.Version != cuttingVersion || c.Pare != p.Version {
 		return c, false
 	}
 	if c.Parent != m.Digest || !slices.Equal(c.Cut.Removed, plan.Remove) {
 		return c, false
 	}
-	digest, err := gguf.DigestFile(filepath.Join(folder, "cut.gguf"))
-	return c, err == nil && digest == c.Cut.Digest
+	return c, gguf.HasDigest(filepath.Join(folder, "cut.gguf"), c.Cut.Digest)
 }
 
 // sweepTemporary deletes what a killed try left half-written. A plugin that dies is

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -174,4 +175,10 @@ func save(path string, v any) error {
 		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
 	}
 	return nil
+}
+
+// saved reads what save wrote, and reports whether it could be read.
+func saved(path string, into any) bool {
+	b, err := os.ReadFile(path)
+	return err == nil && json.Unmarshal(b, into) == nil
 }

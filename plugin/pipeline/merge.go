@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -61,12 +60,9 @@ func mergedPaths(folder string) (model, kept string) {
 func mergedModel(ctx context.Context, m plugin.Model, folder string, h plugin.Host, event func(plugin.Event)) (plugin.Merged, error) {
 	path, kept := mergedPaths(folder)
 	var before plugin.Merged
-	b, err := os.ReadFile(kept)
-	if err == nil && json.Unmarshal(b, &before) == nil && before.Version == mergingVersion &&
-		before.Model.Digest == m.Digest && before.Digest == m.Adapter.Digest {
-		if digest, err := gguf.DigestFile(path); err == nil && digest == before.Result.Digest {
-			return before, nil
-		}
+	if saved(kept, &before) && before.Version == mergingVersion && before.Model.Digest == m.Digest &&
+		before.Digest == m.Adapter.Digest && gguf.HasDigest(path, before.Result.Digest) {
+		return before, nil
 	}
 	if err := sweepTemporary(folder); err != nil {
 		return plugin.Merged{}, err

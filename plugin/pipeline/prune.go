@@ -3,7 +3,6 @@ package pipeline
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -262,8 +261,7 @@ func (k making) judge(ctx context.Context, stages []heal.Stage, h plugin.Host, e
 // earlier returns what an earlier try of this job measured of the same file.
 func earlier(path, digest string, config plugin.Evaluate) (plugin.Evaluation, bool) {
 	var e plugin.Evaluation
-	data, err := os.ReadFile(path)
-	if err != nil || json.Unmarshal(data, &e) != nil || e.Version != plugin.EvaluationVersion || e.After == nil || e.Verdict == nil {
+	if !saved(path, &e) || e.Version != plugin.EvaluationVersion || e.After == nil || e.Verdict == nil {
 		return e, false
 	}
 	return e, e.After.Digest == digest && e.Level == cmp.Or(config.Level, plugin.LevelQuick) &&
