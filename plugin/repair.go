@@ -48,6 +48,10 @@ type Repair struct {
 	Quantize string `json:"quantize"` // type that the result is quantised to, in Ollama's names ("q4_K_M"); "" as the parent
 }
 
+// Unasked reports whether nobody asked for a repair: all that is said, if anything, is
+// which type the result is stored in. Where none is possible the cut model is worth having.
+func (r Repair) Unasked() bool { return r == Repair{Quantize: r.Quantize} }
+
 // Repaired tells what a repair did.
 type Repaired struct {
 	Settings Repair       `json:"settings"` // with the defaults that were taken

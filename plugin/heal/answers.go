@@ -55,6 +55,16 @@ func (w writing) teaches(a answer, loss string) bool {
 	return strings.TrimSpace(a.Text) != "" && (w.raw || a.Ended || loss != plugin.LossNext)
 }
 
+// talks reports whether chats can be learnt from: not where a model has no template, or one
+// in which answers cannot be told from the rest. Such a model goes on with everything.
+func talks(ctx context.Context, h plugin.Host, model string) (bool, error) {
+	_, err := h.Transcribe(ctx, model, [][]plugin.Message{{{Role: "user", Content: "?"}, {Role: "assistant", Content: "!"}}})
+	if plugin.KindOf(err) == plugin.Refused {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // written has the uncut model answer Pare's prompts and go on with Pare's openings, in
 // turns, until there are so many tokens, as far as both go. Answers alone, which are
 // all of one style, leave the healed model behind on other text.
@@ -70,7 +80,11 @@ func written(ctx context.Context, p Patient, tokens int, h plugin.Host, event fu
 	}
 	var out []lessons.Lesson
 	have := 0
-	ways := []writing{{false, corpus.TrainPrompts()}, {true, corpus.Openings()}}
+	talks, err := talks(ctx, h, p.Model.Name)
+	if err != nil {
+		return nil, err
+	}
+	ways := []writing{{!talks, corpus.TrainPrompts()}, {true, corpus.Openings()}}
 	for have < tokens && slices.ContainsFunc(ways, func(w writing) bool { return len(w.prompts) > 0 }) {
 		for i := range ways {
 			w := &ways[i]

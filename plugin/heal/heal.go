@@ -139,7 +139,7 @@ const (
 // Heal repairs a model. Called again with the same patient it goes on where it was
 // stopped; files of finished stages are found again by their digests.
 func Heal(ctx context.Context, p Patient, h plugin.Host, event func(plugin.Event)) (Result, error) {
-	byDefault := p.Settings.Method == ""
+	byDefault := p.Settings.Method == "" && !p.Settings.Adapter
 	settings, err := Settings(p.Settings, p.Layers, len(p.Remove))
 	if err != nil {
 		return Result{}, err
@@ -157,7 +157,9 @@ func Heal(ctx context.Context, p Patient, h plugin.Host, event func(plugin.Event
 	if known && kept.Whole {
 		return kept, nil
 	}
-	if settings.Quantize != "" && !known {
+	if known { // on with it as it was begun
+		result, p.Settings.Method = kept, kept.Repaired.Settings.Method
+	} else if settings.Quantize != "" {
 		if err := p.quantize(ctx, event, &result); err != nil {
 			return result, err
 		}
@@ -167,7 +169,11 @@ func Heal(ctx context.Context, p Patient, h plugin.Host, event func(plugin.Event
 		return result, p.keep(result)
 	}
 	err = p.check(result.Last().Path)
-	if byDefault && (errors.Is(err, convert.ErrNoNetwork) || errors.Is(err, errNoMemory)) {
+	switch {
+	case err == nil:
+	case known && errors.Is(err, errNoMemory):
+		return result, &plugin.Error{Kind: plugin.Unavailable, Err: err, Hint: "make room and ask again: the job goes on from here"}
+	case byDefault && (errors.Is(err, convert.ErrNoNetwork) || errors.Is(err, errNoMemory)):
 		result.note("closed form alone: %v", err)
 		p.Settings.Method = plugin.RepairLinear
 		result.Repaired.Settings.Method = plugin.RepairLinear
@@ -186,10 +192,10 @@ func Heal(ctx context.Context, p Patient, h plugin.Host, event func(plugin.Event
 			return result, err
 		}
 	}
-	if known {
-		result = kept
-	} else if err := p.prepare(ctx, rows, h, event, &result); err != nil {
-		return result, err
+	if !known {
+		if err := p.prepare(ctx, rows, h, event, &result); err != nil {
+			return result, err
+		}
 	}
 	if trains(p.Settings.Method) {
 		err := p.train(ctx, rows, h, event, &result)
@@ -237,7 +243,7 @@ func (r *Result) changed(tensors int, wider map[string]gguf.TensorType) {
 // Check refuses what can never be done, given the uncut model's file, before anything
 // is cut. Of a patient it needs all but the cut model.
 func Check(p Patient, src *gguf.File) error {
-	byDefault := p.Settings.Method == ""
+	byDefault := p.Settings.Method == "" && !p.Settings.Adapter
 	settings, err := Settings(p.Settings, p.Layers, len(p.Remove))
 	if err != nil {
 		return err

@@ -119,7 +119,11 @@ func (p Patient) lessons(ctx context.Context, h plugin.Host, event func(plugin.E
 		all = append(all, lessons.Lesson{Text: d.Text})
 		own += roughTokens(d.Text)
 	}
-	given, err := written(ctx, p, budget(p.Settings)/readings-own, h, event)
+	tokens := fitTokens + heldTokens
+	if trains(p.Settings.Method) {
+		tokens = budget(p.Settings) / readings
+	}
+	given, err := written(ctx, p, tokens-own, h, event)
 	return append(all, given...), plugin.DataSelf, err
 }
 

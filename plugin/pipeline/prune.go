@@ -197,8 +197,7 @@ func (p Pipeline) patient(k making) (heal.Patient, error) {
 // heal repairs the cut model.
 func (k making) heal(ctx context.Context, patient heal.Patient, h plugin.Host, event func(plugin.Event), report *plugin.Report) (heal.Result, error) {
 	result, err := heal.Heal(ctx, patient, h, event)
-	// Nobody asked for a repair: where none is possible the cut model is worth having.
-	if kind := plugin.KindOf(err); k.job.Repair.Method == "" && (kind == plugin.Unsupported || kind == plugin.Refused) {
+	if kind := plugin.KindOf(err); k.job.Repair.Unasked() && (kind == plugin.Unsupported || kind == plugin.Refused) {
 		report.Unrepaired = err.Error()
 		err = result.TakeBack()
 	}
