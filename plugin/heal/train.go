@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"pare/convert"
@@ -136,6 +137,8 @@ func (p Patient) train(ctx context.Context, rows material, h plugin.Host, event 
 	defer held.Close()
 
 	event(plugin.Event{Stage: "train", Status: "compiling", Total: int64(c.Steps)})
+	debug.FreeOSMemory()
+	forgetPeak()
 	backend, err := repair.Open(slog.Default())
 	if err != nil {
 		return &plugin.Error{Kind: plugin.Unsupported, Err: err, Hint: "repair it with linear, which needs no XLA"}
