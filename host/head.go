@@ -6,6 +6,8 @@ import (
 	"github.com/ollama/ollama/envconfig"
 	"github.com/ollama/ollama/fs/ggml"
 	"github.com/ollama/ollama/fs/gguf"
+
+	"pare/plugin"
 )
 
 // A head is what a GGUF says of itself.
@@ -26,4 +28,20 @@ func (s stored) head() (head, error) {
 // ownEngine reports whether Ollama runs the model in its own engine.
 func (h head) ownEngine() bool {
 	return envconfig.NewEngine() || ggml.KV{"general.architecture": h.architecture}.OllamaEngineRequired()
+}
+
+// loadsAdapters refuses a model that an adapter would be of no use to: Ollama's own engine
+// loads none.
+func (s stored) loadsAdapters() error {
+	h, err := s.head()
+	if err != nil {
+		return err
+	}
+	if h.ownEngine() {
+		return &plugin.Error{
+			Kind: plugin.Refused, Err: fmt.Errorf("Ollama runs %s models in its own engine, which loads no adapters yet", h.architecture),
+			Hint: "leave adapter out (--adapter), and what is learnt is merged into the model",
+		}
+	}
+	return nil
 }

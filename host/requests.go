@@ -47,6 +47,11 @@ func (js *jobs) prune(r client.PruneRequest) (*job, error) {
 	if err := with.takeRepair(r.Repair, rec); err != nil {
 		return nil, err
 	}
+	if rec.Repair.Adapter {
+		if err := s.loadsAdapters(); err != nil {
+			return nil, err
+		}
+	}
 	return js.start(rec, with, rec.nameFree(s))
 }
 
