@@ -73,10 +73,9 @@ func (j *job) report(e plugin.Event) {
 	j.notify()
 }
 
-// sameStep tells whether an event goes on with what a line is about. Training is
-// one step although its status, which tells the loss, is never the same.
+// sameStep tells whether an event goes on with what a line is about.
 func sameStep(l client.Progress, e plugin.Event) bool {
-	return l.Stage == e.Stage && (l.Status == e.Status || e.Stage == "train")
+	return l.Stage == e.Stage && (l.Status == e.Status || client.OneStep(e.Stage))
 }
 
 // pace is the units a second since the start and the seconds left.

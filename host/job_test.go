@@ -62,13 +62,15 @@ func TestFollowersSeeTheWholeStory(t *testing.T) {
 // The status of training tells the loss and is never the same, but a follower who
 // comes late wants the latest alone.
 func TestTrainingIsOneStep(t *testing.T) {
-	j := newJob("1", func(error) {})
-	j.report(plugin.Event{Stage: "train", Status: "training: loss 2.0", Completed: 1, Total: 3})
-	j.report(plugin.Event{Stage: "train", Status: "training: loss 1.5", Completed: 2, Total: 3})
-	lines := collect(j)
-	j.end(client.Progress{Status: "success"}, nil)
-	if got := lines(); len(got) != 2 || got[0].Status != "training: loss 1.5" || got[0].Completed != 2 {
-		t.Errorf("saw %+v", got)
+	for _, stage := range []string{"train", "tune"} {
+		j := newJob("1", func(error) {})
+		j.report(plugin.Event{Stage: stage, Status: "training: loss 2.0", Completed: 1, Total: 3})
+		j.report(plugin.Event{Stage: stage, Status: "training: loss 1.5", Completed: 2, Total: 3})
+		lines := collect(j)
+		j.end(client.Progress{Status: "success"}, nil)
+		if got := lines(); len(got) != 2 || got[0].Status != "training: loss 1.5" || got[0].Completed != 2 {
+			t.Errorf("%s: saw %+v", stage, got)
+		}
 	}
 }
 

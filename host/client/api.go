@@ -85,7 +85,7 @@ type Progress struct {
 	Job       string  `json:"job,omitempty"`
 	Stage     string  `json:"stage,omitempty"`     // of plugin.Event
 	Status    string  `json:"status,omitempty"`    // what it does; in training also the losses, so that it changes within the stage
-	Completed int64   `json:"completed,omitempty"` // bytes of text (trace) or of the file (cut, merge), steps (train), else tokens
+	Completed int64   `json:"completed,omitempty"` // bytes of text (trace) or of the file (cut, merge), steps (train, tune), else tokens
 	Total     int64   `json:"total,omitempty"`     // in the same unit
 	Rate      float64 `json:"rate,omitempty"`      // units a second, over this stage
 	Left      float64 `json:"left,omitempty"`      // seconds, estimated
@@ -99,6 +99,10 @@ type Progress struct {
 	Sweep      *plugin.Sweep      `json:"sweep,omitempty"`
 	Merged     *plugin.Merged     `json:"merged,omitempty"`
 }
+
+// OneStep reports whether all of a stage is one step of a job, although its status, which tells
+// the loss, is never the same.
+func OneStep(stage string) bool { return stage == "train" || stage == "tune" }
 
 // StageWait is the stage of a job whose turn has not come; the others are the plugin's.
 const StageWait = "wait"

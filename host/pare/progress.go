@@ -95,10 +95,9 @@ func (f *barFollower) show(p client.Progress) {
 	}
 }
 
-// step tells what belongs together from what does not. Training is one step
-// although its status, which tells the loss, is never the same.
+// step tells what belongs together from what does not.
 func step(p client.Progress) string {
-	if p.Stage == "train" {
+	if client.OneStep(p.Stage) {
 		return p.Stage
 	}
 	return p.Stage + " " + p.Status
@@ -111,7 +110,7 @@ type bar interface {
 }
 
 func newBar(p client.Progress) bar {
-	if inTokens(p.Stage) || p.Stage == "train" {
+	if inTokens(p.Stage) || client.OneStep(p.Stage) {
 		return &textBar{p: p}
 	}
 	return byteBar{progress.NewBar(p.Status, p.Total, p.Completed)}
@@ -145,7 +144,7 @@ func (f *lineFollower) show(p client.Progress) {
 	switch quarter := 4 * p.Completed / max(p.Total, 1); {
 	case p.Total > 0 && p.Completed == p.Total:
 		text, key = text+": done", key+": done"
-	case (inTokens(p.Stage) || p.Stage == "train") && quarter > 0:
+	case (inTokens(p.Stage) || client.OneStep(p.Stage)) && quarter > 0:
 		at := fmt.Sprintf(": %d%%", 25*quarter)
 		text, key = text+at, key+at
 		if p.Left > 0 {
