@@ -18,6 +18,7 @@ import (
 //	pare.criterion       string            if there was one
 //	pare.traced_tokens   uint64
 //	pare.version         string            if it is known
+//	pare.quantize        string            if it was stored in other types: which, in Ollama's names
 //	pare.repair          string            if the cut was repaired
 //	pare.adapter         string            if LoRA adapters were merged since
 //	pare.history         array of strings  earlier cuts, the oldest first
@@ -31,6 +32,7 @@ type Provenance struct {
 	Criterion    string `json:"criterion,omitempty"` // how the layers were chosen
 	TracedTokens int64  `json:"traced_tokens"`       // that the choice was made from
 	Version      string `json:"version,omitempty"`   // of Pare
+	Quantize     string `json:"quantize,omitempty"`  // the types of the cut model, "Q4_K_M"; Quantize writes it
 	Repair       string `json:"repair,omitempty"`    // what healed the cut model; Merge writes it
 	Adapter      string `json:"adapter,omitempty"`   // digests of adapters merged into it after that, "; " between them; likewise
 }
@@ -85,6 +87,7 @@ func lastCut(f *gguf.File) (p Provenance, ok bool, err error) {
 	}
 	p.Criterion, _ = text(f, "pare.criterion")
 	p.Version, _ = text(f, "pare.version")
+	p.Quantize, _ = text(f, "pare.quantize")
 	p.Repair, _ = text(f, "pare.repair")
 	p.Adapter, _ = text(f, "pare.adapter")
 	tokens, _ := f.KV("pare.traced_tokens")

@@ -116,11 +116,12 @@ func quantized(ctx context.Context, src *gguf.File, name string) (gguf.Layout, Q
 		return layout, result, fmt.Errorf("%w: leave %s out", ErrNoSmaller, name)
 	}
 	layout.KVs = slices.DeleteFunc(slices.Clone(layout.KVs), func(kv gguf.KV) bool {
-		return kv.Key == "general.file_type" || kv.Key == "general.quantization_version"
+		return slices.Contains([]string{"general.file_type", "general.quantization_version", "pare.quantize"}, kv.Key)
 	})
 	layout.KVs = append(layout.KVs,
 		gguf.KV{Key: "general.file_type", Value: gguf.Uint32(mix.fileType)},
-		gguf.KV{Key: "general.quantization_version", Value: gguf.Uint32(2)}) // of ggml's blocks
+		gguf.KV{Key: "general.quantization_version", Value: gguf.Uint32(2)}, // of ggml's blocks
+		gguf.KV{Key: "pare.quantize", Value: gguf.String(strings.ToUpper(name))})
 	return layout, result, nil
 }
 

@@ -87,6 +87,9 @@ func TestQuantizeStoresEachMatrixInItsType(t *testing.T) {
 	if n, _ := v.Uint(); n != 15 {
 		t.Errorf("general.file_type is %v", v)
 	}
+	if s, _ := text(f, "pare.quantize"); s != "Q4_K_M" {
+		t.Errorf("pare.quantize is %q", s)
+	}
 	// Numbers stay near: of normal ones in 4 bits a few hundredths of the square are lost.
 	lost, all := 0.0, 0.0
 	for _, name := range []string{"token_embd.weight", "blk.5.attn_q.weight"} {

@@ -150,6 +150,9 @@ func (js *jobs) start(rec *record, with texts, allowed func(before *record) erro
 	if err == nil {
 		rec.Result = before.Result
 	}
+	if rec.Discard && before != nil && before.State == client.Done {
+		return js.told(before), nil // what it came to is all that it was for
+	}
 	if err := allowed(before); err != nil {
 		return nil, err
 	}
@@ -231,18 +234,23 @@ func (js *jobs) join(id string) (*job, error) {
 	if err != nil {
 		return nil, noSuchJob(id)
 	}
-	j := newJob(id, func(error) {})
+	return js.told(rec), nil
+}
+
+// told is a job that ended before, which tells how; it is attached to.
+func (js *jobs) told(rec *record) *job {
+	j := newJob(rec.ID, func(error) {})
 	j.attach()
 	switch rec.State {
 	case client.Done:
 		last, err := js.outcome(rec)
 		j.end(last, err)
 	case client.Failed:
-		j.end(client.Progress{}, &pastError{rec.Code, fmt.Sprintf("job %s failed: %s", id, rec.Error)})
+		j.end(client.Progress{}, &pastError{rec.Code, fmt.Sprintf("job %s failed: %s", rec.ID, rec.Error)})
 	default:
-		j.end(client.Progress{}, plugin.Errorf(plugin.Unavailable, "job %s: %s", id, rec.Error))
+		j.end(client.Progress{}, plugin.Errorf(plugin.Unavailable, "job %s: %s", rec.ID, rec.Error))
 	}
-	return j, nil
+	return j
 }
 
 func noSuchJob(id string) error {

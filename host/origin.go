@@ -53,7 +53,8 @@ func origin(name string) (client.Origin, error) {
 		}
 	}
 	o.Removed = layers.Format(removed)
-	if o.Parent, err = named(o.Digest); err != nil {
+	o.Quantize = keys["pare.quantize"].String()
+	if o.Parent, err = parentOf(s, o.Digest); err != nil {
 		return o, fmt.Errorf("find the model that %s was cut from: %w", name, err)
 	}
 	return o, nil
@@ -75,28 +76,30 @@ func provenance(s stored) (map[string]gguf.Value, error) {
 	return keys, nil
 }
 
-// named is the name of a model whose GGUF has the given digest, the first in the
-// alphabet if there are several.
-func named(digest string) (string, error) {
+// parentOf is the name of the model that s was cut from, whose GGUF has the given digest.
+// Of several with that file it is one with the template, parameters and so on that s
+// has from its parent, if there is one, and of those the first in the alphabet.
+func parentOf(s stored, digest string) (string, error) {
 	all, err := manifest.Manifests(true)
 	if err != nil {
 		return "", fmt.Errorf("read the store: %w", err)
 	}
-	first := ""
+	best, like := "", false
 	for n := range all {
-		s, err := lookUp("model", n.String())
-		if err != nil || s.gguf.Digest != digest {
+		p, err := lookUp("model", n.String())
+		if err != nil || p.gguf.Digest != digest {
 			continue
 		}
-		if name := s.name.DisplayShortest(); first == "" || name < first {
-			first = name
+		name, same := p.name.DisplayShortest(), sameBeside(p, s)
+		if best == "" || same && !like || same == like && name < best {
+			best, like = name, same
 		}
 	}
-	if first == "" {
+	if best == "" {
 		return "", &plugin.Error{
 			Kind: plugin.NotFound, Err: fmt.Errorf("no model in the store has the GGUF %s", digest),
 			Hint: "pull or create that model again: a cut model is repaired after what it was cut from",
 		}
 	}
-	return first, nil
+	return best, nil
 }

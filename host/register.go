@@ -96,17 +96,18 @@ func registered(r plugin.RegisterRequest, parent stored) (plugin.Model, bool) {
 	if err != nil || s.name == parent.name || s.gguf.Digest != r.Digest || s.adapter().Digest != r.Adapter.Digest {
 		return plugin.Model{}, false
 	}
-	return s.model(), slices.Equal(s.rest(), parent.rest()) && sameSettings(s, parent)
+	return s.model(), sameBeside(s, parent)
 }
 
-// sameSettings compares what two models' configurations say that is not of their weights.
-func sameSettings(a, b stored) bool {
+// sameBeside reports whether two models have the same but for their weights: template,
+// parameters and so on, and what their configurations say of them.
+func sameBeside(a, b stored) bool {
 	x, errX := configOf(a)
 	y, errY := configOf(b)
 	for _, c := range []*model.ConfigV2{&x, &y} {
 		c.ModelType, c.FileType, c.RootFS = "", "", model.RootFS{}
 	}
-	return errX == nil && errY == nil && reflect.DeepEqual(x, y)
+	return errX == nil && errY == nil && reflect.DeepEqual(x, y) && slices.Equal(a.rest(), b.rest())
 }
 
 func configOf(s stored) (model.ConfigV2, error) {

@@ -2,7 +2,9 @@ package host
 
 import (
 	"context"
+	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -110,6 +112,48 @@ func TestAPluginThatCannotRepair(t *testing.T) {
 	}
 }
 
+// Ollama's own engine loads no adapters.
+func TestAnAdapterThatNobodyLoads(t *testing.T) {
+	js := testJobs(t, &skilled{repairs: []string{plugin.RepairQLoRA}})
+	r := request("small", 2)
+	r.Repair = &client.Repair{Method: plugin.RepairQLoRA, Adapter: true}
+	t.Setenv("OLLAMA_NEW_ENGINE", "1")
+	if _, err := js.prune(r); plugin.KindOf(err) != plugin.Refused || !strings.Contains(err.Error(), "loads no adapters") {
+		t.Errorf("on Ollama's engine: %v", err)
+	}
+	t.Setenv("OLLAMA_NEW_ENGINE", "0")
+	j, err := js.prune(r)
+	if _, err := finish(t, j, err); err != nil {
+		t.Errorf("on llama.cpp: %v", err)
+	}
+}
+
+// A comparison that was stopped goes on behind what it has judged.
+func TestADiscardedResultIsToldAgain(t *testing.T) {
+	calls := 0
+	js := testJobs(t, &scripted{prune: func(_ context.Context, j plugin.Job, _ plugin.Host, _ func(plugin.Event)) (plugin.Report, error) {
+		calls++
+		r := plugin.Report{Job: j.ID, PluginName: "scripted"}
+		b, err := json.Marshal(r)
+		if err != nil {
+			return r, err
+		}
+		return r, os.WriteFile(filepath.Join(j.Folder, "report.json"), b, 0o600)
+	}})
+	r := request("", 2)
+	r.Discard = true
+	for range 2 {
+		j, err := js.prune(r)
+		last, err := finish(t, j, err)
+		if err != nil || last.Report.Job != j.id || last.Report.PluginName != "scripted" {
+			t.Errorf("%+v, %v", last, err)
+		}
+	}
+	if calls != 1 {
+		t.Errorf("it was made %d times", calls)
+	}
+}
+
 func TestADiscardedResultHasNoName(t *testing.T) {
 	p := &skilled{}
 	js := testJobs(t, p)
@@ -164,7 +208,10 @@ func TestOriginOfACutModel(t *testing.T) {
 	parent := putModel(t, "whole", tiny(t, 8, 1))
 	putModel(t, "also-whole", tiny(t, 8, 1))
 	digest := parent.gguf.Digest
+	system := putBlob(t, "application/vnd.ollama.image.system", []byte("You assist."))
+	putModel(t, "a-bot", tiny(t, 8, 1), system)
 	putModel(t, "cut", cutFrom(digest, []uint32{2, 4, 5, 6}))
+	putModel(t, "cut-bot", cutFrom(digest, []uint32{2, 4, 5, 6}, gguftest.KV{Key: "pare.quantize", Value: "Q8_0"}), system)
 	putModel(t, "twice", cutFrom(digest, []uint32{1}, gguftest.KV{Key: "pare.history", Value: []string{`{"parent":"sha256:00"}`}}))
 	putModel(t, "beside", cutFrom(digest, []uint32{1}), putBlob(t, mediaAdapter, []byte("adapter")))
 	putModel(t, "adapted", cutFrom(digest, []uint32{1}, gguftest.KV{Key: "pare.adapter", Value: "sha256:1"}))
@@ -172,6 +219,11 @@ func TestOriginOfACutModel(t *testing.T) {
 
 	want := client.Origin{Model: "cut:latest", Parent: "also-whole:latest", Digest: digest, Removed: "2,4-6"}
 	if o, err := origin("cut"); err != nil || o != want {
+		t.Errorf("%+v, %v; want %+v", o, err, want)
+	}
+	// Of models with the same file it is the one with the same words beside it.
+	want.Model, want.Parent, want.Quantize = "cut-bot:latest", "a-bot:latest", "Q8_0"
+	if o, err := origin("cut-bot"); err != nil || o != want {
 		t.Errorf("%+v, %v; want %+v", o, err, want)
 	}
 	for name, c := range map[string]struct {

@@ -12,6 +12,8 @@ type Origin struct {
 	Parent  string `json:"parent"`  // name of the uncut model in this store
 	Digest  string `json:"digest"`  // of its GGUF
 	Removed string `json:"removed"` // layers of it, written like PruneRequest.Range
+
+	Quantize string `json:"quantize,omitempty"` // the type that the cut model was stored in, if one was asked for
 }
 
 // Origin asks which model another was cut from, and which layers are gone. It is

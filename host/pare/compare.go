@@ -71,10 +71,13 @@ func (s strategy) named(name string) string {
 
 // checkComparison refuses what a comparison cannot be written as: it has no figure.
 func checkComparison(output string) error {
-	if output != "" && !slices.Contains([]string{"html", "md", "json", "txt"}, reportFormat(output)) {
+	if output == "" {
+		return nil
+	}
+	if !slices.Contains([]string{"html", "md", "json", "txt"}, reportFormat(output)) {
 		return fmt.Errorf("--output %s: the name must end in .html, .md, .json or .txt", output)
 	}
-	return nil
+	return checkFolder(output)
 }
 
 // compareAll runs a job for each strategy and prints what they came to. A strategy
@@ -106,6 +109,9 @@ func (r *repairing) compareAll(c *cobra.Command, model string, request client.Pr
 		}
 		trial.Strategy = s.name
 		tried = append(tried, trial)
+	}
+	if !slices.ContainsFunc(tried, func(t report.Trial) bool { return t.Report != nil }) {
+		return explain(ctx, f, fmt.Errorf("no way to repair came to an end: %s", tried[0].Failed))
 	}
 	return r.tell(tried)
 }
@@ -157,7 +163,7 @@ type stopwatch struct {
 }
 
 func (w *stopwatch) see(stage string, now time.Time) {
-	repairs := slices.Contains([]string{"observe", "fit", "train", "merge"}, stage)
+	repairs := slices.Contains([]string{"observe", "fit", "train", "merge", "tune"}, stage)
 	if !w.since.IsZero() {
 		w.spent += now.Sub(w.since)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -118,15 +119,14 @@ func follow(c *cobra.Command, asJSON bool, output string, run func(context.Conte
 	if err := explain(ctx, f, err); err != nil {
 		return err
 	}
+	var unwritten error
 	if output != "" {
-		if err := writeReport(ctx, last.Job, output); err != nil {
-			return explain(ctx, f, err)
-		}
+		unwritten = writeReport(ctx, last.Job, output)
 	}
-	if asJSON {
-		return nil // the last line was printed as it came
+	if !asJSON { // else the last line was printed as it came
+		err = printResult(last)
 	}
-	return printResult(last)
+	return cmp.Or(explain(ctx, f, unwritten), err)
 }
 
 // reportFormat is that of an output file.
@@ -141,6 +141,15 @@ func checkOutput(output string) error {
 	if _, ok := report.ContentType(reportFormat(output)); !ok {
 		return fmt.Errorf("--output %s: the name must end in .html, .md, .json, .txt, .svg or .png", output)
 	}
+	return checkFolder(output)
+}
+
+// checkFolder refuses a file that could not be written when a job is done.
+func checkFolder(output string) error {
+	folder := filepath.Dir(output)
+	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+		return fmt.Errorf("--output %s: there is no folder %s; make it first", output, folder)
+	}
 	return nil
 }
 
@@ -154,7 +163,7 @@ func writeReport(ctx context.Context, job, output string) error {
 		return err
 	}
 	if err := renameio.WriteFile(output, b, 0o644); err != nil {
-		return fmt.Errorf("write the report: %w", err)
+		return fmt.Errorf("write the report: %w; `pare jobs report %s -o FILE` writes it elsewhere", err, job)
 	}
 	fmt.Fprintf(os.Stderr, "report written to %s\n", output)
 	return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -75,9 +76,21 @@ func (r *repairing) run(c *cobra.Command, args []string) error {
 		if err != nil {
 			return client.Progress{}, err
 		}
-		request.Model, request.Range = o.Parent, o.Removed
+		request.Model, request.Range, request.Repair = o.Parent, o.Removed, asked(repair, o)
 		return prune(ctx, request, each)
 	})
+}
+
+// asked is what a repair that was asked for by name takes where nothing is said: it is refused
+// where it is not possible, and stores the model in the types that it had.
+func asked(said *client.Repair, o client.Origin) *client.Repair {
+	var r client.Repair
+	if said != nil {
+		r = *said
+	}
+	r.Method = cmp.Or(r.Method, plugin.RepairLinearQLoRA)
+	r.Quantize = cmp.Or(r.Quantize, o.Quantize)
+	return &r
 }
 
 // check refuses flags that do not go together.

@@ -42,6 +42,8 @@ func TestFlagsAreRefusedBeforeAnythingIsSent(t *testing.T) {
 		"repair a --compare --method linear": "leave --method out",
 		"repair a --compare --evaluate none": "give --evaluate quick or full",
 		"repair a --compare -o table.png":    "must end in .html, .md, .json or .txt",
+		"repair a --compare -o no/such.md":   "there is no folder no; make it first",
+		"prune a b --drop 2 -o no/such.html": "there is no folder no; make it first",
 		"repair a --compare --drop 120%":     "drop is 1.2; give a share",
 		"repair a b --seed 9":                "is `pare serve` running?",
 		"trace a --sample 5":                 "give a share of the forward passes, such as 10% or 0.1",
@@ -146,7 +148,7 @@ func TestTheStopwatchTimesTheRepairAlone(t *testing.T) {
 	for _, s := range []struct {
 		stage string
 		after time.Duration
-	}{{"cut", 0}, {"answer", 5}, {"observe", 7}, {"observe", 11}, {"fit", 2}, {"train", 3}, {"merge", 100}, {"evaluate", 4}, {"register", 50}, {"", 9}} {
+	}{{"cut", 0}, {"answer", 5}, {"observe", 7}, {"observe", 11}, {"fit", 2}, {"train", 3}, {"merge", 60}, {"tune", 40}, {"evaluate", 4}, {"register", 50}, {"", 9}} {
 		at = at.Add(s.after * time.Second)
 		w.see(s.stage, at)
 	}
