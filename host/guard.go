@@ -39,16 +39,18 @@ func allowedHosts(listen string) gin.HandlerFunc {
 	}
 }
 
+// onLoopback reports whether a server that listens there may do so on loopback, by name or by
+// number.
 func onLoopback(listen string) bool {
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil {
 		host = listen
 	}
-	if strings.EqualFold(host, "localhost") {
-		return true
+	if ip, err := netip.ParseAddr(host); err == nil || host == "" {
+		return ip.IsLoopback()
 	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	addresses, err := net.LookupIP(host)
+	return strings.EqualFold(host, "localhost") || err == nil && slices.ContainsFunc(addresses, net.IP.IsLoopback)
 }
 
 // localHost reports whether a Host header names this machine or its network.

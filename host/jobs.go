@@ -2,7 +2,9 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -62,7 +64,12 @@ func (js *jobs) interrupted() error {
 			return fmt.Errorf("clean up after the last server: %w", err)
 		}
 		for _, e := range entries {
-			folders = append(folders, filepath.Join(above, e.Name()))
+			folder := filepath.Join(above, e.Name())
+			if _, err := os.Stat(filepath.Join(folder, recordName)); above == js.jobsFolder() && errors.Is(err, fs.ErrNotExist) {
+				os.RemoveAll(folder) // it was being prepared; a user's texts may be in it
+				continue
+			}
+			folders = append(folders, folder)
 		}
 	}
 	for _, folder := range folders {
@@ -150,8 +157,8 @@ func (js *jobs) start(rec *record, with texts, allowed func(before *record) erro
 	if err == nil {
 		rec.Result = before.Result
 	}
-	if rec.Discard && before != nil && before.State == client.Done {
-		return js.told(before), nil // what it came to is all that it was for
+	if rec.Discard && len(rec.Selection.Remove) > 0 && before != nil && before.State == client.Done {
+		return js.told(before), nil // what those layers came to is all that it was for
 	}
 	if err := allowed(before); err != nil {
 		return nil, err

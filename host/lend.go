@@ -88,6 +88,9 @@ func (l *lent) Register(_ context.Context, r plugin.RegisterRequest) (plugin.Mod
 // that goes away, or a cache that answers in its place.
 const tries = 3
 
+// disturbances is how often it is tried again because others used the model.
+const disturbances = 10
+
 // Trace implements plugin.Host. The texts go through the server's own
 // /api/generate, as many at a time as the server computes together.
 func (l *lent) Trace(ctx context.Context, r plugin.TraceRequest, each func(plugin.TraceDelta) error) error {
@@ -132,23 +135,43 @@ func (l *lent) session(ctx context.Context, s stored) (*trace.Session, error) {
 }
 
 // traceGroup sends texts together and collects what the tap measured of them. It
-// tries again when the runner was lost, or when most of a text came from the
-// runner's prefix cache, which computes nothing; what an unfinished try measured
-// is thrown away.
+// tries again when the runner was lost, when most of a text came from the
+// runner's prefix cache, which computes nothing, or when requests of others were computed
+// meanwhile; what such a try measured is thrown away. On a server that is never
+// idle the last try stands, and says so.
 func (l *lent) traceGroup(ctx context.Context, session *trace.Session, s stored, texts []plugin.Text) (plugin.TraceDelta, error) {
-	var last error
-	for range tries {
+	for lost, disturbed := 0, 0; ; {
 		if err := l.displace(ctx, session, s, texts); err != nil {
 			return plugin.TraceDelta{}, err
 		}
 		delta, err := l.traceOnce(ctx, session, s, texts)
-		if err == nil || plugin.KindOf(err) != plugin.Unavailable {
-			return delta, err
+		switch others := foreign(delta); {
+		case err != nil:
+			if lost++; lost == tries || plugin.KindOf(err) != plugin.Unavailable {
+				return plugin.TraceDelta{}, err
+			}
+		case others == 0:
+			return delta, nil
+		default:
+			if disturbed++; disturbed == disturbances {
+				delta.Faults = append(delta.Faults, plugin.Fault{
+					Reason: "requests of others were computed at the same time", Graphs: 1, Counted: true,
+				})
+				return delta, nil
+			}
 		}
-		last = err
 	}
-	return plugin.TraceDelta{}, last
 }
+
+// foreign is how many tokens were measured beyond those of the texts. One a text may be
+// the answer's.
+func foreign(d plugin.TraceDelta) int64 {
+	more := measured(d) - d.Expected - int64(len(d.Texts))
+	return max(0, more)
+}
+
+// measured is how many tokens the tap saw.
+func measured(d plugin.TraceDelta) int64 { return d.All.Tokens + d.First.Tokens + d.LeftOut }
 
 // traceOnce is one try of traceGroup; an error that another try may mend is of
 // the kind Unavailable.
@@ -177,7 +200,7 @@ func (l *lent) traceOnce(ctx context.Context, session *trace.Session, s stored, 
 // for which it names the reason. Tokens that the tap left out for want of memory
 // are not missing: another try would leave out the same.
 func enough(name string, d plugin.TraceDelta) error {
-	seen := d.All.Tokens + d.First.Tokens + d.LeftOut
+	seen := measured(d)
 	if seen*10 >= d.Expected*9 {
 		return nil
 	}
@@ -213,16 +236,21 @@ func (l *lent) run(ctx context.Context, s stored, texts []plugin.Text) (int64, e
 	return sum, nil
 }
 
+// leastAlive is how long a runner stays behind a text at least: what it measured is not told
+// before the answer.
+const leastAlive = time.Minute
+
 // evaluate has the server evaluate one prompt, as it is and whole.
 func (l *lent) evaluate(ctx context.Context, s stored, text string) (tokens int64, err error) {
 	no := false
 	err = l.ollama.Generate(ctx, &api.GenerateRequest{
-		Model:    s.name.String(),
-		Prompt:   text,
-		Raw:      true,
-		Stream:   &no,
-		Truncate: &no,
-		Options:  map[string]any{"num_predict": 1, "temperature": 0},
+		Model:     s.name.String(),
+		Prompt:    text,
+		Raw:       true,
+		Stream:    &no,
+		Truncate:  &no,
+		KeepAlive: &api.Duration{Duration: max(envconfig.KeepAlive(), leastAlive)},
+		Options:   map[string]any{"num_predict": 1, "temperature": 0},
 	}, func(r api.GenerateResponse) error {
 		tokens = int64(r.PromptEvalCount)
 		return nil
@@ -237,7 +265,7 @@ func evaluateError(s stored, err error) error {
 	name := s.name.DisplayShortest()
 	var status api.StatusError
 	if errors.As(err, &status) && status.StatusCode == http.StatusBadRequest {
-		return plugin.Errorf(plugin.Refused, "run text through %s: %w", name, err)
+		return &plugin.Error{Kind: plugin.Refused, Err: fmt.Errorf("run text through %s: %w", name, err), Hint: "a piece of text is up to 2,000 characters: the model's num_ctx must hold it"}
 	}
 	return plugin.Errorf(plugin.Unavailable, "run text through %s: %w", name, err)
 }

@@ -7,6 +7,19 @@ import (
 	"pare/plugin"
 )
 
+// What others asked of the model meanwhile is no part of the text's.
+func TestForeignTokens(t *testing.T) {
+	for _, c := range []struct{ all, first, leftOut, want int64 }{
+		{98, 2, 0, 0}, {90, 2, 10, 0}, {100, 2, 0, 0}, {60, 1, 0, 0}, {100, 3, 0, 1}, {200, 4, 0, 102},
+	} {
+		d := plugin.TraceDelta{Expected: 100, LeftOut: c.leftOut, Texts: []string{"a", "b"}}
+		d.All.Tokens, d.First.Tokens = c.all, c.first
+		if got := foreign(d); got != c.want {
+			t.Errorf("%+v: %d", c, got)
+		}
+	}
+}
+
 // A large model's pass is measured in part, which is enough; a prompt cache that
 // answers for the model is not, and the part measured is not blamed for it.
 func TestEnoughTokens(t *testing.T) {

@@ -15,6 +15,9 @@ import (
 	"pare/plugin"
 )
 
+// recordName is the file of a record in its job's folder.
+const recordName = "job.json"
+
 // A record is what is kept of a job, as job.json in its folder. With the work
 // files beside it, and the same request, a job goes on after a crash.
 type record struct {
@@ -111,7 +114,7 @@ func (r *record) forgetTexts() {
 // save writes the record, whole or not at all.
 func (r *record) save() error {
 	r.Updated = time.Now().UTC().Format(time.RFC3339)
-	return r.write("job.json", r)
+	return r.write(recordName, r)
 }
 
 // write keeps v as JSON in the job's folder.
@@ -140,7 +143,7 @@ func (r *record) report(into any) error {
 
 // loadRecord reads the record in a job's folder.
 func loadRecord(folder string) (*record, error) {
-	b, err := os.ReadFile(filepath.Join(folder, "job.json"))
+	b, err := os.ReadFile(filepath.Join(folder, recordName))
 	if err != nil {
 		return nil, fmt.Errorf("read job: %w", err)
 	}

@@ -179,7 +179,28 @@ func newConfig(parent stored, layers []manifest.Layer, facts ggml.KV) (manifest.
 	if err := json.NewEncoder(&out).Encode(config); err != nil {
 		return manifest.Layer{}, err
 	}
-	return manifest.NewLayer(&out, mediaConfig)
+	return store(mediaConfig, out.Bytes())
+}
+
+// store makes data a blob that outlasts a power cut, in place of one of the same name that did
+// not.
+func store(kind string, data []byte) (manifest.Layer, error) {
+	layer := manifest.Layer{MediaType: kind, Digest: fmt.Sprintf("sha256:%x", sha256.Sum256(data)), Size: int64(len(data))}
+	if have, err := readBlob(layer.Digest); err == nil && bytes.Equal(have, data) {
+		return layer, nil
+	}
+	blob, err := manifest.BlobsPath(layer.Digest)
+	if err != nil {
+		return layer, err
+	}
+	temp := filepath.Join(envconfig.Models(), "pare")
+	if err := os.MkdirAll(temp, 0o700); err != nil {
+		return layer, err
+	}
+	if err := renameio.WriteFile(blob, data, 0o644, renameio.WithTempDir(temp)); err != nil {
+		return layer, err
+	}
+	return layer, syncFolder(filepath.Dir(blob))
 }
 
 func readBlob(digest string) ([]byte, error) {

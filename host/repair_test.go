@@ -140,8 +140,7 @@ func TestADiscardedResultIsToldAgain(t *testing.T) {
 		}
 		return r, os.WriteFile(filepath.Join(j.Folder, "report.json"), b, 0o600)
 	}})
-	r := request("", 2)
-	r.Discard = true
+	r := client.PruneRequest{Model: "parent", Range: "2-3", Discard: true}
 	for range 2 {
 		j, err := js.prune(r)
 		last, err := finish(t, j, err)

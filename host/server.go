@@ -148,7 +148,7 @@ func (s *Server) Close() {
 // lockFolder makes sure that one server at a time works on the jobs of a store.
 func lockFolder(folder string) (*flock.Flock, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return nil, fmt.Errorf("make Pare's folder beside the models: %w", err)
+		return nil, fmt.Errorf("make Pare's folder beside the models: %w; Pare keeps its jobs there: run it as a user who may write there, or set OLLAMA_MODELS", err)
 	}
 	l := flock.New(filepath.Join(folder, "lock"))
 	locked, err := l.TryLock()
@@ -177,13 +177,14 @@ func (s *Server) listen(folder string) (err error) {
 	return err
 }
 
-// loopback is where a server that listens on u is reached from this machine.
+// loopback is where a server that listens on the host of u is reached from this machine. It speaks
+// HTTP without a path, whatever a proxy before it does that clients are told of.
 func loopback(u *url.URL) *url.URL {
-	host, port, err := net.SplitHostPort(u.Host)
-	if ip, perr := netip.ParseAddr(host); err != nil || perr != nil || !ip.IsUnspecified() {
-		return u
+	address := u.Host
+	if host, port, err := net.SplitHostPort(address); err == nil {
+		if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() || host == "" {
+			address = net.JoinHostPort("127.0.0.1", port)
+		}
 	}
-	v := *u
-	v.Host = net.JoinHostPort("127.0.0.1", port)
-	return &v
+	return &url.URL{Scheme: "http", Host: address}
 }

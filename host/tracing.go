@@ -98,11 +98,14 @@ func (s *Server) getTrace(c *gin.Context) {
 	c.JSON(http.StatusOK, gin.H{"models": all})
 }
 
-// namesByDigest is the first name of each GGUF in the store.
+// namesByDigest is the first name of each GGUF in the store; models with adapters are others.
 func namesByDigest() map[string]string {
 	names := map[string]string{}
 	all, _ := manifest.Manifests(true)
 	for n, m := range all {
+		if slices.ContainsFunc(m.Layers, func(l manifest.Layer) bool { return l.MediaType == mediaAdapter }) {
+			continue
+		}
 		for _, l := range m.Layers {
 			name := n.DisplayShortest()
 			if l.MediaType == mediaModel && (names[l.Digest] == "" || name < names[l.Digest]) {

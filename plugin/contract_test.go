@@ -341,6 +341,26 @@ func TestCancelCrosses(t *testing.T) {
 	}
 }
 
+// TestACallThatDoesNotEnd cancels one that goes on all the same: the process is given up, for the
+// next call would run beside it.
+func TestACallThatDoesNotEnd(t *testing.T) {
+	defer func(d time.Duration) { unwinding = d }(unwinding)
+	unwinding = 50 * time.Millisecond
+	ctx, cancel := context.WithCancel(t.Context())
+	forever := make(chan struct{})
+	p := across(t, pruner{prune: func(_ context.Context, _ Job, h Host, _ func(Event)) (Report, error) {
+		_, err := h.Model(context.Background(), "smollm2") // connects
+		cancel()
+		<-forever
+		return Report{}, err
+	}})
+	t.Cleanup(func() { close(forever) })
+	host := lender{model: func(context.Context, string) (Model, error) { return Model{}, nil }}
+	if _, err := p.Prune(ctx, Job{}, host, nil); !errors.Is(err, ErrLost) {
+		t.Errorf("%v, want ErrLost", err)
+	}
+}
+
 // TestHostCancels has the host end its part with a cancel that is not the caller's.
 func TestHostCancels(t *testing.T) {
 	p := across(t, pruner{prune: func(ctx context.Context, _ Job, h Host, _ func(Event)) (Report, error) {

@@ -14,7 +14,7 @@ import (
 
 // unwinding bounds how long a call that was cancelled may take to come to its end
 // in the plugin.
-const unwinding = 10 * time.Second
+var unwinding = 10 * time.Second
 
 // A loan is a Host that is served to a plugin for one call. The plugin stays
 // connected to it for as long as its side of the call lasts, and that is longer
@@ -28,9 +28,9 @@ type loan struct {
 }
 
 // lend serves h to the plugin under a number of the broker, until takeBack.
-// When that returns the plugin is done with the call and its folders, and h with
-// what the plugin asked of it.
-func lend(broker *goplugin.GRPCBroker, h Host) (number uint32, takeBack func()) {
+// When that returns h is done with what the plugin asked of it and, unless it says otherwise, the
+// plugin with the call and its folders.
+func lend(broker *goplugin.GRPCBroker, h Host) (number uint32, takeBack func() (done bool)) {
 	l := &loan{alone: make(chan struct{})}
 	close(l.alone)
 	number = broker.NextId()
@@ -48,19 +48,21 @@ func lend(broker *goplugin.GRPCBroker, h Host) (number uint32, takeBack func()) 
 	return number, l.takeBack
 }
 
-func (l *loan) takeBack() {
+func (l *loan) takeBack() (done bool) {
 	l.mu.Lock()
 	l.back = true
 	server, alone := l.server, l.alone
 	l.mu.Unlock()
 	if server == nil {
-		return
+		return true
 	}
+	defer server.Stop()
 	select {
 	case <-alone:
+		return true
 	case <-time.After(unwinding):
+		return false
 	}
-	server.Stop()
 }
 
 // HandleConn implements stats.Handler: it counts connections.

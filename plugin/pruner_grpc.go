@@ -144,11 +144,16 @@ func (c *prunerClient) Merge(ctx context.Context, r MergeRequest, h Host, event 
 type progress = grpc.ServerStreamingClient[pb.Progress]
 
 // ask lends h to the plugin for one call, hands the events of the call on and
-// returns its result.
-func ask[T any](ctx context.Context, broker *goplugin.GRPCBroker, h Host, event func(Event), call func(ctx context.Context, host uint32) (progress, error)) (T, error) {
+// returns its result. A plugin that does not come to the end of a call that was cancelled
+// is given up: it would be in the way of the next.
+func ask[T any](ctx context.Context, broker *goplugin.GRPCBroker, h Host, event func(Event), call func(ctx context.Context, host uint32) (progress, error)) (result T, err error) {
 	var none T
 	number, takeBack := lend(broker, h)
-	defer takeBack()
+	defer func() {
+		if !takeBack() && err != nil {
+			err = fmt.Errorf("%w, for it did not end a call that was cancelled: %w", ErrLost, err)
+		}
+	}()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := call(ctx, number)

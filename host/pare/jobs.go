@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pare/host/client"
+	"pare/host/heatmap"
 	"pare/host/report"
 )
 
@@ -68,6 +69,8 @@ func printResult(last client.Progress) error {
 		return report.EvaluationText(os.Stdout, *last.Evaluation)
 	case last.Sweep != nil:
 		return report.SweepText(os.Stdout, *last.Sweep)
+	case last.Profile != nil:
+		return heatmap.Text(os.Stdout, *last.Profile, nil)
 	case last.Merged != nil:
 		return report.MergedText(os.Stdout, *last.Merged)
 	}

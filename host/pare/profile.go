@@ -83,6 +83,9 @@ func (p *profiling) check() error {
 	if f := reportFormat(p.output); p.output != "" && f != "png" && f != "svg" {
 		return fmt.Errorf("--output %s: the name must end in .png or .svg", p.output)
 	}
+	if p.output != "" {
+		return checkFolder(p.output)
+	}
 	return nil
 }
 

@@ -2,6 +2,9 @@ package heal
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,6 +18,7 @@ import (
 // An answer is what the uncut model wrote.
 type answer struct {
 	Prompt string
+	Form   string // what a prompt became, by the chatForm of the model then; "" where it was as it is
 	Text   string
 	Ended  bool // by the model
 }
@@ -22,7 +26,7 @@ type answer struct {
 // answersForm is that of answers.bin, in the folder of the uncut model: what it
 // wrote once serves every later repair.
 var answersForm = journal.Form[answer]{
-	Name: "answers.bin", Magic: "PAREANS1", What: "record of answers",
+	Name: "answers.bin", Magic: "PAREANS2", What: "record of answers",
 	Valid: func(*answer) error { return nil },
 }
 
@@ -37,13 +41,15 @@ const (
 
 // A writing is a way to have the uncut model write.
 type writing struct {
-	raw     bool // it goes on with a text, rather than answer
+	form    string // of chats; "" if it goes on with a text, rather than answer
 	prompts []string
 }
 
+func (w writing) raw() bool { return w.form == "" }
+
 // lesson is what there is to learn from an answer.
 func (w writing) lesson(a answer) lessons.Lesson {
-	if w.raw {
+	if w.raw() {
 		return lessons.Lesson{Text: a.Prompt + a.Text}
 	}
 	return lessons.Lesson{Chat: []plugin.Message{{Role: "user", Content: a.Prompt}, {Role: "assistant", Content: a.Text}}}
@@ -52,17 +58,25 @@ func (w writing) lesson(a answer) lessons.Lesson {
 // teaches reports whether there is something to learn from an answer. Where what is
 // learnt is the next token, an answer that was cut short would teach to stop there.
 func (w writing) teaches(a answer, loss string) bool {
-	return strings.TrimSpace(a.Text) != "" && (w.raw || a.Ended || loss != plugin.LossNext)
+	return strings.TrimSpace(a.Text) != "" && (w.raw() || a.Ended || loss != plugin.LossNext)
 }
 
-// talks reports whether chats can be learnt from: not where a model has no template, or one
+// chatForm tells apart what models of the same file make of a chat by their templates and system
+// prompts. It is "" where chats cannot be learnt from: the model has no template, or one
 // in which answers cannot be told from the rest. Such a model goes on with everything.
-func talks(ctx context.Context, h plugin.Host, model string) (bool, error) {
-	_, err := h.Transcribe(ctx, model, [][]plugin.Message{{{Role: "user", Content: "?"}, {Role: "assistant", Content: "!"}}})
+func chatForm(ctx context.Context, h plugin.Host, model string) (string, error) {
+	read, err := h.Transcribe(ctx, model, [][]plugin.Message{{{Role: "user", Content: "?"}, {Role: "assistant", Content: "!"}}})
 	if plugin.KindOf(err) == plugin.Refused {
-		return false, nil
+		return "", nil
 	}
-	return err == nil, err
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	for _, t := range read {
+		binary.Write(sum, binary.LittleEndian, t.Tokens)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // written has the uncut model answer Pare's prompts and go on with Pare's openings, in
@@ -74,17 +88,17 @@ func written(ctx context.Context, p Patient, tokens int, h plugin.Host, event fu
 		return nil, err
 	}
 	defer kept.Close()
-	known := map[string]answer{}
+	known := map[[2]string]answer{} // by form and prompt
 	for _, e := range kept.All {
-		known[e.Value.Prompt] = e.Value
+		known[[2]string{e.Value.Form, e.Value.Prompt}] = e.Value
 	}
 	var out []lessons.Lesson
 	have := 0
-	talks, err := talks(ctx, h, p.Model.Name)
+	form, err := chatForm(ctx, h, p.Model.Name)
 	if err != nil {
 		return nil, err
 	}
-	ways := []writing{{!talks, corpus.TrainPrompts()}, {true, corpus.Openings()}}
+	ways := []writing{{form, corpus.TrainPrompts()}, {"", corpus.Openings()}}
 	for have < tokens && slices.ContainsFunc(ways, func(w writing) bool { return len(w.prompts) > 0 }) {
 		for i := range ways {
 			w := &ways[i]
@@ -95,7 +109,7 @@ func written(ctx context.Context, p Patient, tokens int, h plugin.Host, event fu
 				return nil, err
 			}
 			for _, prompt := range some {
-				a := known[prompt]
+				a := known[[2]string{w.form, prompt}]
 				have += roughTokens(a.Prompt) + roughTokens(a.Text)
 				if w.teaches(a, p.Settings.Loss) {
 					out = append(out, w.lesson(a))
@@ -107,10 +121,10 @@ func written(ctx context.Context, p Patient, tokens int, h plugin.Host, event fu
 }
 
 // write has the uncut model write to those prompts to which it has not before.
-func (w writing) write(ctx context.Context, p Patient, prompts []string, known map[string]answer, h plugin.Host, keep func(answer) error) error {
+func (w writing) write(ctx context.Context, p Patient, prompts []string, known map[[2]string]answer, h plugin.Host, keep func(answer) error) error {
 	var fresh []string
 	for _, prompt := range prompts {
-		if _, ok := known[prompt]; !ok {
+		if _, ok := known[[2]string{w.form, prompt}]; !ok {
 			fresh = append(fresh, prompt)
 		}
 	}
@@ -118,11 +132,12 @@ func (w writing) write(ctx context.Context, p Patient, prompts []string, known m
 		return nil
 	}
 	err := h.Generate(ctx, plugin.GenerateRequest{
-		Model: p.Model.Name, Variants: []plugin.Variant{{}}, Prompts: fresh, Raw: w.raw,
+		Model: p.Model.Name, Variants: []plugin.Variant{{}}, Prompts: fresh, Raw: w.raw(),
 		MaxTokens: answerTokens, Temperature: temperature, Seed: answerSeed, Parallel: together,
 	}, func(a plugin.Answer) error {
-		known[fresh[a.Prompt]] = answer{Prompt: fresh[a.Prompt], Text: a.Text, Ended: a.Ended}
-		return keep(known[fresh[a.Prompt]])
+		written := answer{Prompt: fresh[a.Prompt], Form: w.form, Text: a.Text, Ended: a.Ended}
+		known[[2]string{w.form, written.Prompt}] = written
+		return keep(written)
 	})
 	if err != nil {
 		return fmt.Errorf("have the model write: %w", err)

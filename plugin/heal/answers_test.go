@@ -12,11 +12,12 @@ import (
 type writer struct {
 	plugin.Host // nil: it is asked for no more than the methods below
 	chats       error
+	template    int32
 	raw, asked  int // prompts
 }
 
-func (w *writer) Transcribe(_ context.Context, _ string, chats [][]plugin.Message) ([]plugin.Transcript, error) {
-	return make([]plugin.Transcript, len(chats)), w.chats
+func (w *writer) Transcribe(context.Context, string, [][]plugin.Message) ([]plugin.Transcript, error) {
+	return []plugin.Transcript{{Tokens: []int32{w.template}}}, w.chats
 }
 
 func (w *writer) Generate(_ context.Context, r plugin.GenerateRequest, each func(plugin.Answer) error) error {
@@ -57,6 +58,17 @@ func TestWhatAModelWrites(t *testing.T) {
 		}
 		if texts == 0 || (chats > 0) != c.chats || (w.asked > 0) != c.chats {
 			t.Errorf("%s: %d texts and %d chats, %d prompts as they are and %d in a template", name, texts, chats, w.raw, w.asked)
+		}
+	}
+	// What was written once serves as long as prompts become the same.
+	folder := t.TempDir()
+	for _, c := range []struct {
+		template int32
+		writes   bool
+	}{{1, true}, {1, false}, {2, true}, {1, false}} {
+		w := &writer{template: c.template}
+		if _, err := written(t.Context(), Patient{Kept: folder}, 1000, w, func(plugin.Event) {}); err != nil || (w.asked > 0) != c.writes {
+			t.Errorf("template %d: %d prompts were answered, %v", c.template, w.asked, err)
 		}
 	}
 	lost := errors.New("lost")

@@ -103,12 +103,12 @@ func TestRuns(t *testing.T) {
 func TestAnswersThatDidNotEnd(t *testing.T) {
 	cut := answer{Prompt: "Why?", Text: "Because it"}
 	for _, c := range []struct {
-		raw  bool
+		form string
 		loss string
 		want bool
-	}{{false, plugin.LossNext, false}, {true, plugin.LossNext, true}, {false, plugin.LossDistill, true}} {
-		if got := (writing{raw: c.raw}).teaches(cut, c.loss); got != c.want {
-			t.Errorf("raw %v, loss %s: teaches %v", c.raw, c.loss, got)
+	}{{"chat", plugin.LossNext, false}, {"", plugin.LossNext, true}, {"chat", plugin.LossDistill, true}} {
+		if got := (writing{form: c.form}).teaches(cut, c.loss); got != c.want {
+			t.Errorf("form %q, loss %s: teaches %v", c.form, c.loss, got)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 
 	"github.com/google/renameio/v2"
@@ -28,11 +29,12 @@ func (p Pipeline) Profile(ctx context.Context, r plugin.ProfileRequest, h plugin
 		return plugin.Profile{}, kinded(err)
 	}
 	f.Close()
+	before, _ := plugin.LoadProfile(r.Folder, m.Digest)
 	prof, _, err := measure(ctx, m, shape, r, h, event)
 	if err != nil {
 		return prof, kinded(err)
 	}
-	if !r.Corpus.Live { // traffic is kept as it is, and goes on
+	if !r.Corpus.Live && !reflect.DeepEqual(prof, before) { // traffic is kept as it is, and goes on
 		err = keep(r.Folder, prof)
 	}
 	return prof, kinded(err)
@@ -54,17 +56,25 @@ func measure(ctx context.Context, m plugin.Model, shape convert.Model, r plugin.
 	if err != nil && !errors.Is(err, plugin.ErrNoProfile) {
 		return plugin.Profile{}, nil, err
 	}
-	fs, err := openFrames(folder)
+	fs, err := readFrames(folder)
 	if err != nil {
 		return plugin.Profile{}, nil, err
 	}
-	defer fs.Close()
+	// What is known is told beside a job that adds to it.
+	if r.Corpus != (plugin.Corpus{}) || len(kept.Corpora) == 0 || !complete(kept, fs) {
+		if fs, err = openFrames(folder); err != nil {
+			return plugin.Profile{}, nil, err
+		}
+		defer fs.Close()
+	}
 	corpora, docs, err := wanted(r, kept, fs)
 	if err != nil {
 		return plugin.Profile{}, nil, err
 	}
-	if err := noteUsed(folder, docs); err != nil {
-		return plugin.Profile{}, nil, err
+	if len(docs) > 0 {
+		if err := noteUsed(folder, docs); err != nil {
+			return plugin.Profile{}, nil, err
+		}
 	}
 	texts := textsOf(docs)
 	_, missing := fs.coveringAll(corpora)
