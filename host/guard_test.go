@@ -3,6 +3,7 @@ package host
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"testing"
 
 	"github.com/gin-gonic/gin"
@@ -71,5 +72,22 @@ func TestPreflightAllowsWhatTheRoutesNeed(t *testing.T) {
 	}
 	if got := w.Header().Get("Access-Control-Allow-Methods"); got == "" {
 		t.Error("preflight allows no method")
+	}
+}
+
+func TestWhereAServerIsReached(t *testing.T) {
+	for listen, want := range map[string]string{
+		"http://127.0.0.1:11434":      "http://127.0.0.1:11434",
+		"http://0.0.0.0:11434/ollama": "http://127.0.0.1:11434",
+		"https://[::]:443":            "http://127.0.0.1:443",
+		"http://box.example:80":       "http://box.example:80",
+	} {
+		u, err := url.Parse(listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := loopback(u).String(); got != want {
+			t.Errorf("%s: %s, want %s", listen, got, want)
+		}
 	}
 }

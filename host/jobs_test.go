@@ -368,6 +368,22 @@ func TestRequestsAreCheckedBeforeAnythingIsWritten(t *testing.T) {
 	}
 }
 
+// A server that is killed while it takes a job in may leave a text and nothing else.
+func TestAJobThatWasNeverTakenIn(t *testing.T) {
+	folder := emptyStore(t)
+	half := filepath.Join(folder, "pare", "jobs", "0123456789ab")
+	if err := os.MkdirAll(half, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(half, "lessons"), []byte("a user's"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reopen(t, folder, &scripted{})
+	if _, err := os.Stat(half); !os.IsNotExist(err) {
+		t.Errorf("it is kept: %v", err)
+	}
+}
+
 func TestAProfileJobHandsOnItsCorpus(t *testing.T) {
 	var got plugin.ProfileRequest
 	var text []byte

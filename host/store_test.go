@@ -295,3 +295,24 @@ func TestLentRegisterStaysInTheJobsFolder(t *testing.T) {
 		t.Errorf("registered through a link out of the folder: %v", err)
 	}
 }
+
+// A blob that a power cut left empty is written anew.
+func TestABlobThatWasLost(t *testing.T) {
+	emptyStore(t)
+	for range 2 {
+		l, err := store(mediaConfig, []byte("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := readBlob(l.Digest); err != nil || string(b) != "{}" || l.Size != 2 {
+			t.Errorf("%q of %d bytes, %v", b, l.Size, err)
+		}
+		path, err := manifest.BlobsPath(l.Digest)
+		if err == nil {
+			err = os.Truncate(path, 0)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
