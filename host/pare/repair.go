@@ -20,8 +20,8 @@ func newRepair() *cobra.Command {
 		Long: `Repair a model that was cut, or compare ways to do so.
 
 MODEL is one that Pare cut from another in the store. The same layers are cut
-from that one again, what is left is repaired after it, and the result is stored
-as NAME. Ctrl-C stops the job; the same command goes on with it.
+from that one again, what is left is stored in the types that MODEL has and
+repaired, and the result is called NAME. Ctrl-C stops the job; the same command goes on with it.
 
 With --compare, ways to repair are tried one after another on the same layers,
 text and seed, and told in one table. MODEL may then also be a whole model, with
