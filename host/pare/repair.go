@@ -21,7 +21,8 @@ func newRepair() *cobra.Command {
 
 MODEL is one that Pare cut from another in the store. The same layers are cut
 from that one again, what is left is stored in the types that MODEL has and
-repaired, and the result is called NAME. Ctrl-C stops the job; the same command goes on with it.
+repaired, and the result is called NAME. Ctrl-C stops the job; the same command
+goes on with it.
 
 With --compare, ways to repair are tried one after another on the same layers,
 text and seed, and told in one table. MODEL may then also be a whole model, with
