@@ -39,7 +39,7 @@ func (s stored) loadsAdapters() error {
 	}
 	if h.ownEngine() {
 		return &plugin.Error{
-			Kind: plugin.Refused, Err: fmt.Errorf("Ollama runs %s models in its own engine, which loads no adapters yet", h.architecture),
+			Kind: plugin.Refused, Err: fmt.Errorf("%s models run in Ollama's own engine, which loads no adapters yet", h.architecture),
 			Hint: "leave adapter out (--adapter), and what is learnt is merged into the model",
 		}
 	}

@@ -193,11 +193,7 @@ func store(kind string, data []byte) (manifest.Layer, error) {
 	if err != nil {
 		return layer, err
 	}
-	temp := filepath.Join(envconfig.Models(), "pare")
-	if err := os.MkdirAll(temp, 0o700); err != nil {
-		return layer, err
-	}
-	if err := renameio.WriteFile(blob, data, 0o644, renameio.WithTempDir(temp)); err != nil {
+	if err := replace(blob, data); err != nil {
 		return layer, err
 	}
 	return layer, syncFolder(filepath.Dir(blob))
@@ -236,16 +232,24 @@ func inspect(path, digest string) (ggml.KV, error) {
 	return g.KV(), nil
 }
 
+// replace writes a file of the store, whole or not at all. The temporary file must not stand
+// among the manifests, where the server would take it for one, and stands where the
+// next server would delete it.
+func replace(path string, data []byte) error {
+	temp := filepath.Join(envconfig.Models(), "pare")
+	if err := os.MkdirAll(temp, 0o700); err != nil {
+		return err
+	}
+	return renameio.WriteFile(path, data, 0o644, renameio.WithTempDir(temp))
+}
+
 // writeManifest does what Ollama's own does, atomically.
 func writeManifest(n model.Name, config manifest.Layer, layers []manifest.Layer) error {
 	path, err := manifest.PathForName(n)
 	if err != nil {
 		return err
 	}
-	// The temporary file must not stand among the manifests, where the server
-	// would take it for one, and stands where the next server would delete it.
-	temp := filepath.Join(envconfig.Models(), "pare")
-	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.MkdirAll(temp, 0o700)); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
 	b, err := json.Marshal(manifest.Manifest{
@@ -257,7 +261,7 @@ func writeManifest(n model.Name, config manifest.Layer, layers []manifest.Layer)
 	if err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(path, append(b, '\n'), 0o644, renameio.WithTempDir(temp)); err != nil {
+	if err := replace(path, append(b, '\n')); err != nil {
 		return err
 	}
 	// The folders may be new; the blobs of a replaced model go only when its

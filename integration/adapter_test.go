@@ -28,11 +28,7 @@ func TestAdapterIsTheMergedModel(t *testing.T) {
 	if err := os.WriteFile(base, data, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	f, err := gguf.Open(base)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+	f := openGGUF(t, base)
 	changes := randomChanges(t, f, "blk.1.attn_q.weight", "blk.2.attn_v.weight", "blk.2.ffn_down.weight", "blk.7.ffn_up.weight")
 	changes[1].Scale = 3 // not that of the others
 	if _, err := convert.WriteAdapter(t.Context(), f, adapter, changes); err != nil {
@@ -52,11 +48,7 @@ func TestAdapterIsTheMergedModel(t *testing.T) {
 
 func readChanges(t *testing.T, adapter string, base *gguf.File) []convert.Change {
 	t.Helper()
-	f, err := gguf.Open(adapter)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+	f := openGGUF(t, adapter)
 	changes, _, err := convert.ReadAdapter(f, base)
 	if err != nil {
 		t.Fatal(err)
@@ -67,11 +59,7 @@ func readChanges(t *testing.T, adapter string, base *gguf.File) []convert.Change
 // writeAdapter writes one for a GGUF, beside it, and returns its path.
 func writeAdapter(t *testing.T, base string) string {
 	t.Helper()
-	f, err := gguf.Open(base)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+	f := openGGUF(t, base)
 	path := base + ".adapter"
 	if _, err := convert.WriteAdapter(t.Context(), f, path, randomChanges(t, f, "blk.1.attn_q.weight", "blk.7.ffn_down.weight")); err != nil {
 		t.Fatal(err)

@@ -55,11 +55,7 @@ func TestRepairOfCodeBooks(t *testing.T) {
 // writeIQ3 writes SmolLM2 with some of its tensors in IQ3_S.
 func writeIQ3(t *testing.T, path string, names []string) {
 	t.Helper()
-	f, err := gguf.Open(fromMake(t, "PARE_MODEL"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+	f := openGGUF(t, fromMake(t, "PARE_MODEL"))
 	layout := f.Layout()
 	for i, source := range layout.Tensors {
 		if source.Name != names[0] && source.Name != names[1] {

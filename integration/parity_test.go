@@ -101,18 +101,16 @@ func realTokens(t *testing.T, path string) [][]int32 {
 // unpacked writes a model's weights as F32 to a file of its own.
 func unpacked(t *testing.T, path string) string {
 	t.Helper()
-	f, err := gguf.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+	f := openGGUF(t, path)
 	l := f.Layout()
 	for i, old := range l.Tensors {
 		wide := old.Tensor
 		wide.Type = gguf.F32
-		if wide.Size, err = gguf.F32.Bytes(wide.Shape); err != nil {
+		size, err := gguf.F32.Bytes(wide.Shape)
+		if err != nil {
 			t.Fatal(err)
 		}
+		wide.Size = size
 		l.Tensors[i] = gguf.Source{Tensor: wide, From: func() (io.Reader, error) {
 			data, err := io.ReadAll(f.Data(old.Tensor))
 			if err != nil {
@@ -197,11 +195,7 @@ func distance(t *testing.T, graph [][][]float32, path string, sequences [][]int3
 // graphLogits runs all sequences as one batch: [sequence][position][vocabulary].
 func graphLogits(t *testing.T, b compute.Backend, path string, sequences [][]int32) (out [][][]float32) {
 	t.Helper()
-	f, err := gguf.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+	f := openGGUF(t, path)
 	n, err := repair.NewNetwork(f)
 	if err != nil {
 		t.Fatal(err)

@@ -75,11 +75,17 @@ func (s *server) blob(name string) string {
 // gguf opens a model's GGUF.
 func (s *server) gguf(name string) *gguf.File {
 	s.tb.Helper()
-	f, err := gguf.Open(s.blob(name))
+	return openGGUF(s.tb, s.blob(name))
+}
+
+// openGGUF opens one for as long as the test runs.
+func openGGUF(tb testing.TB, path string) *gguf.File {
+	tb.Helper()
+	f, err := gguf.Open(path)
 	if err != nil {
-		s.tb.Fatal(err)
+		tb.Fatal(err)
 	}
-	s.tb.Cleanup(func() { f.Close() })
+	tb.Cleanup(func() { f.Close() })
 	return f
 }
 

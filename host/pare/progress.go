@@ -110,7 +110,7 @@ type bar interface {
 }
 
 func newBar(p client.Progress) bar {
-	if inTokens(p.Stage) || client.OneStep(p.Stage) {
+	if takesLong(p.Stage) {
 		return &textBar{p: p}
 	}
 	return byteBar{progress.NewBar(p.Status, p.Total, p.Completed)}
@@ -144,7 +144,7 @@ func (f *lineFollower) show(p client.Progress) {
 	switch quarter := 4 * p.Completed / max(p.Total, 1); {
 	case p.Total > 0 && p.Completed == p.Total:
 		text, key = text+": done", key+": done"
-	case (inTokens(p.Stage) || client.OneStep(p.Stage)) && quarter > 0:
+	case takesLong(p.Stage) && quarter > 0:
 		at := fmt.Sprintf(": %d%%", 25*quarter)
 		text, key = text+at, key+at
 		if p.Left > 0 {

@@ -74,3 +74,6 @@ func left(p client.Progress) string {
 func inTokens(stage string) bool {
 	return slices.Contains([]string{"try", "answer", "observe", "evaluate", "sweep"}, stage)
 }
+
+// takesLong reports whether the time left of a stage is told.
+func takesLong(stage string) bool { return inTokens(stage) || client.OneStep(stage) }

@@ -47,6 +47,11 @@ type writing struct {
 
 func (w writing) raw() bool { return w.form == "" }
 
+// A question is a prompt and the form in which it is put.
+type question struct{ form, prompt string }
+
+func (w writing) question(prompt string) question { return question{w.form, prompt} }
+
 // lesson is what there is to learn from an answer.
 func (w writing) lesson(a answer) lessons.Lesson {
 	if w.raw() {
@@ -88,9 +93,9 @@ func written(ctx context.Context, p Patient, tokens int, h plugin.Host, event fu
 		return nil, err
 	}
 	defer kept.Close()
-	known := map[[2]string]answer{} // by form and prompt
+	known := map[question]answer{}
 	for _, e := range kept.All {
-		known[[2]string{e.Value.Form, e.Value.Prompt}] = e.Value
+		known[question{e.Value.Form, e.Value.Prompt}] = e.Value
 	}
 	var out []lessons.Lesson
 	have := 0
@@ -109,7 +114,7 @@ func written(ctx context.Context, p Patient, tokens int, h plugin.Host, event fu
 				return nil, err
 			}
 			for _, prompt := range some {
-				a := known[[2]string{w.form, prompt}]
+				a := known[w.question(prompt)]
 				have += roughTokens(a.Prompt) + roughTokens(a.Text)
 				if w.teaches(a, p.Settings.Loss) {
 					out = append(out, w.lesson(a))
@@ -121,10 +126,10 @@ func written(ctx context.Context, p Patient, tokens int, h plugin.Host, event fu
 }
 
 // write has the uncut model write to those prompts to which it has not before.
-func (w writing) write(ctx context.Context, p Patient, prompts []string, known map[[2]string]answer, h plugin.Host, keep func(answer) error) error {
+func (w writing) write(ctx context.Context, p Patient, prompts []string, known map[question]answer, h plugin.Host, keep func(answer) error) error {
 	var fresh []string
 	for _, prompt := range prompts {
-		if _, ok := known[[2]string{w.form, prompt}]; !ok {
+		if _, ok := known[w.question(prompt)]; !ok {
 			fresh = append(fresh, prompt)
 		}
 	}
@@ -136,7 +141,7 @@ func (w writing) write(ctx context.Context, p Patient, prompts []string, known m
 		MaxTokens: answerTokens, Temperature: temperature, Seed: answerSeed, Parallel: together,
 	}, func(a plugin.Answer) error {
 		written := answer{Prompt: fresh[a.Prompt], Form: w.form, Text: a.Text, Ended: a.Ended}
-		known[[2]string{w.form, written.Prompt}] = written
+		known[w.question(written.Prompt)] = written
 		return keep(written)
 	})
 	if err != nil {

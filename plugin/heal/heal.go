@@ -139,7 +139,7 @@ const (
 // Heal repairs a model. Called again with the same patient it goes on where it was
 // stopped; files of finished stages are found again by their digests.
 func Heal(ctx context.Context, p Patient, h plugin.Host, event func(plugin.Event)) (Result, error) {
-	byDefault := p.Settings.Method == "" && !p.Settings.Adapter
+	byDefault := leavesOpen(p.Settings)
 	settings, err := Settings(p.Settings, p.Layers, len(p.Remove))
 	if err != nil {
 		return Result{}, err
@@ -211,6 +211,9 @@ func Heal(ctx context.Context, p Patient, h plugin.Host, event func(plugin.Event
 	return result, p.keep(result)
 }
 
+// leavesOpen reports whether the closed form alone will do where no training is possible.
+func leavesOpen(r plugin.Repair) bool { return r.Method == "" && !r.Adapter }
+
 // prepare does what comes before a training.
 func (p Patient) prepare(ctx context.Context, rows material, h plugin.Host, event func(plugin.Event), result *Result) error {
 	if err := p.widen(ctx, h, event, result); err != nil {
@@ -243,7 +246,7 @@ func (r *Result) changed(tensors int, wider map[string]gguf.TensorType) {
 // Check refuses what can never be done, given the uncut model's file, before anything
 // is cut. Of a patient it needs all but the cut model.
 func Check(p Patient, src *gguf.File) error {
-	byDefault := p.Settings.Method == "" && !p.Settings.Adapter
+	byDefault := leavesOpen(p.Settings)
 	settings, err := Settings(p.Settings, p.Layers, len(p.Remove))
 	if err != nil {
 		return err

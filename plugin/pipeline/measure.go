@@ -61,7 +61,7 @@ func measure(ctx context.Context, m plugin.Model, shape convert.Model, r plugin.
 		return plugin.Profile{}, nil, err
 	}
 	// What is known is told beside a job that adds to it.
-	if r.Corpus != (plugin.Corpus{}) || len(kept.Corpora) == 0 || !complete(kept, fs) {
+	if !stands(r, kept, fs) {
 		if fs, err = openFrames(folder); err != nil {
 			return plugin.Profile{}, nil, err
 		}
@@ -113,10 +113,10 @@ func sameLayers(m plugin.Model, shape convert.Model, prof plugin.Profile) error 
 // still have to be traced. Without a corpus in the request the kept profile
 // stands; its texts are gone, so its frames must be there.
 func wanted(r plugin.ProfileRequest, kept plugin.Profile, fs *frames) ([]plugin.CorpusInfo, []corpus.Document, error) {
-	if r.Corpus == (plugin.Corpus{}) && len(kept.Corpora) > 0 {
-		if complete(kept, fs) {
-			return kept.Corpora, nil, nil
-		}
+	if stands(r, kept, fs) {
+		return kept.Corpora, nil, nil
+	}
+	if r.Corpus == (plugin.Corpus{}) {
 		kept.Corpora = nil // its frames are lost: begin again with Pare's own text
 	}
 	read, err := read(r.Corpus)
@@ -132,6 +132,11 @@ func wanted(r plugin.ProfileRequest, kept plugin.Profile, fs *frames) ([]plugin.
 		return kept.Corpora, docs, nil
 	}
 	return append(slices.Clone(kept.Corpora), info), docs, nil
+}
+
+// stands reports whether a request is for the kept profile, and all that is behind it is there.
+func stands(r plugin.ProfileRequest, kept plugin.Profile, fs *frames) bool {
+	return r.Corpus == (plugin.Corpus{}) && len(kept.Corpora) > 0 && complete(kept, fs)
 }
 
 // complete reports whether the frames of a kept profile are all there.
